@@ -1,0 +1,26 @@
+"""Files: readers of CSV and JSON Lines that survive whatever is in them, and writers that leave all or nothing."""
+
+from elspeth_dagster.files.atomic import AtomicFile
+from elspeth_dagster.files.csv_file import csv_header, read_csv
+from elspeth_dagster.files.header import check_header
+from elspeth_dagster.files.jsonl_file import read_jsonl
+from elspeth_dagster.files.paths import placeholders, resolve
+from elspeth_dagster.files.record import Bounds, RawRecord, read_row, recordable
+from elspeth_dagster.files.writers import Artifact, RowWriter, open_writer
+
+__all__ = [
+    "Artifact",
+    "AtomicFile",
+    "Bounds",
+    "RawRecord",
+    "RowWriter",
+    "check_header",
+    "csv_header",
+    "open_writer",
+    "placeholders",
+    "read_csv",
+    "read_jsonl",
+    "read_row",
+    "recordable",
+    "resolve",
+]

@@ -1,0 +1,98 @@
+"""Store one unit of records in one transaction: idempotent, compared, fenced.
+
+The same unit can be sent again after a lost answer: ids are deterministic, an id that is there already is compared with
+what was to be written, and a difference is loud and final.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from elspeth_dagster.errors import AuditConflictError, FenceLostError
+from elspeth_dagster.landscape import schema
+from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.records import COMPARED_COLUMNS, Record, Statements, Unit, statements
+
+_TABLE_ORDER: Final = tuple(table.name for table in schema.metadata.sorted_tables)
+_CONTENT: Final = frozenset(table.name for table in schema.CONTENT)
+
+
+def store(connection: Connection, unit: Unit) -> None:
+    """Write ``unit``: inserts in the schema's order, then closings, each table in key order.
+
+    Raises:
+        AuditConflictError: an id was recorded before with another content, or a record to close is not open.
+    """
+    dialect = connection.dialect.name
+    try:
+        for table in _TABLE_ORDER:
+            if records := unit.inserts.get(table):
+                _insert(connection, statements(table, dialect), records)
+        for table in _TABLE_ORDER:
+            if records := unit.closings.get(table):
+                _close(connection, statements(table, dialect), records)
+    except IntegrityError as error:
+        raise AuditConflictError(
+            f"The Landscape refused a record: {error.orig}",
+            hint="two writers recorded different things under one key; run `elspeth-dagster verify`",
+        ) from error
+
+
+def check_fence(connection: Connection, execution: ExecutionHandle) -> None:
+    """Make sure, inside the writing transaction, that this execution still holds its node.
+
+    Raises:
+        FenceLostError: another execution has taken over.
+    """
+    lock = " FOR SHARE" if connection.dialect.name == "postgresql" else ""
+    mark = "%s" if lock else "?"
+    holder = connection.exec_driver_sql(
+        f"SELECT execution_id FROM fences WHERE run_id = {mark} AND node_id = {mark}{lock}",  # noqa: S608
+        (execution.run_id, execution.node_id),
+    ).scalar()
+    if holder != execution.execution_id:
+        raise FenceLostError(
+            f"Execution {execution.execution_id} has lost its node to {holder}: it must not write any more.",
+            where=f"run {execution.run_id}, node {execution.node_id}",
+            hint="nothing is lost: the execution that took over has the work",
+        )
+
+
+def _insert(connection: Connection, to: Statements, records: list[Record]) -> None:
+    written = connection.exec_driver_sql(to.insert, records).rowcount
+    if written != len(records) and to.table not in _CONTENT:
+        for record in records:
+            _compare(connection, to, record)
+
+
+def _close(connection: Connection, to: Statements, records: list[Record]) -> None:
+    assert to.close is not None  # noqa: S101 - units close only what can be closed
+    records = sorted(records, key=to.key)
+    closed = connection.exec_driver_sql(
+        to.close, [to.closing_parameters(record) for record in records]
+    ).rowcount
+    if closed != len(records):
+        for record in records:
+            _compare(connection, to, record)
+
+
+def _compare(connection: Connection, to: Statements, record: Record) -> None:
+    key = to.key(record)
+    found = connection.exec_driver_sql(to.select, key).first()
+    compared = COMPARED_COLUMNS.get(to.table, to.columns)
+    if found is None:
+        raise AuditConflictError(f"Record {_shown(key)} of {to.table} was to be closed, but is not there.")
+    for name, wrote, there in zip(to.columns, record, found, strict=True):
+        if name in compared and wrote != there:
+            raise AuditConflictError(
+                f"Record {_shown(key)} of {to.table} is there already, with another {name}.",
+                where=f"table {to.table}",
+                hint="the input or the decision changed since it was recorded; start a new run",
+            )
+
+
+def _shown(key: Record) -> str:
+    return ", ".join(str(part) for part in key)

@@ -1,0 +1,203 @@
+"""One connection pool to one Landscape, SQLite or PostgreSQL, with what each needs to be safe.
+
+SQLite: write-ahead log, foreign keys on, `synchronous=FULL`, and writing transactions that begin IMMEDIATE (a deferred
+one that reads and then writes fails with "database is locked" whatever the time-out). PostgreSQL: psycopg 3.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError
+
+from elspeth_dagster.errors import LandscapeUnavailableError, SchemaVersionError
+from elspeth_dagster.landscape.schema import REVISION
+
+BUSY_TIMEOUT_MS: Final = (
+    30_000  # several processes write at once; a group commit takes milliseconds, a checkpoint more
+)
+PAGE_BYTES: Final = 16_384  # fewer, wider pages: a row's record and its bodies mostly fit one
+CACHE_KIB: Final = 65_536  # bounded, and flat as the table grows: keys come in row order
+WRITE_OPTION: Final = "elspeth_write"
+
+
+class Database:
+    """An engine and the two kinds of transaction that the Landscape uses."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parsed_url(url)
+        self.engine = _engine(self.url)
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: one consistent view."""
+        with self._failures_named(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; commits at the end, rolls back on an exception."""
+        with self._failures_named(), self.engine.connect() as connection:
+            writing = connection.execution_options(**{WRITE_OPTION: True})
+            with writing.begin():
+                yield writing
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            raise LandscapeUnavailableError(
+                f"The Landscape cannot be used: {error.orig}",
+                where=self.shown_url,
+                hint="check that the path or server exists, has space, and can be written",
+            ) from error
+        except DatabaseError as error:
+            if "not a database" in str(error.orig) or "malformed" in str(error.orig):
+                raise SchemaVersionError(
+                    f"This is no readable SQLite database: {error.orig}",
+                    where=self.shown_url,
+                    hint="name another file, or restore this one from a copy",
+                ) from error
+            raise
+
+    # The schema's version --------------------------------------------------------------------------------------------
+
+    def revision(self) -> str | None:
+        """The migration that the database is of; None if it is empty.
+
+        Raises:
+            SchemaVersionError: it holds tables of something else.
+        """
+        with self.read() as connection:
+            names = set(sa.inspect(connection).get_table_names())
+            if "alembic_version" in names and "node_states" in names:
+                return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+        if names:
+            raise SchemaVersionError(
+                "The database holds tables of something else.",
+                where=self.shown_url,
+                hint="name an empty database, or a Landscape",
+            )
+        return None
+
+    def ensure_schema(self) -> None:
+        """Create the tables in an empty database; accept one of this version; refuse any other, untouched."""
+        found = self.revision()
+        if found is None:
+            from elspeth_dagster.landscape.migrate import upgrade  # noqa: PLC0415 - alembic is slow to import
+
+            upgrade(self)
+        elif found != REVISION:
+            raise SchemaVersionError(
+                f"The Landscape is of version {found}; this package needs {REVISION}.",
+                where=self.shown_url,
+                hint="run `elspeth-dagster db upgrade`, or use the package version that wrote it",
+            )
+
+
+def parsed_url(url: str) -> URL:
+    """The URL with its driver named: psycopg 3 for PostgreSQL.
+
+    Raises:
+        LandscapeUnavailableError: it is no URL of SQLite or PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _bad_url("The Landscape's URL cannot be read.") from error
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise _bad_url(f"The Landscape lives in SQLite or PostgreSQL, not {parsed.get_backend_name()!r}.")
+    return parsed
+
+
+def _bad_url(what: str) -> LandscapeUnavailableError:
+    return LandscapeUnavailableError(
+        what,
+        where="--landscape or ELSPETH_LANDSCAPE_URL",
+        hint="write sqlite:///path/to/landscape.db or postgresql+psycopg://user@host/name",
+    )
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        _make_folder(url)
+    try:
+        engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise LandscapeUnavailableError(
+            f"The database's driver is not installed: {error}",
+            where=url.drivername,
+            hint="pip install 'elspeth_dagster[postgres]'",
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_folder(url: URL) -> None:
+    if not url.database or url.database == ":memory:":
+        raise _bad_url("The Landscape needs a file: what is only in memory proves nothing later.")
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LandscapeUnavailableError(
+            f"The Landscape's folder cannot be made: {error.strerror}",
+            where=str(Path(url.database).parent),
+            hint="choose a path that can be written with --landscape",
+        ) from error
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(
+        "PRAGMA recursive_triggers=ON"
+    )  # so that REPLACE cannot delete behind the triggers' back
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITE_OPTION, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same transaction may succeed when sent again: a lock, a serialization failure, a lost connection."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "sqlstate", None)
+    if code is not None:
+        return code in {"40001", "40P01", "55P03"} or code.startswith(("08", "57P"))
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return sqlite_code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

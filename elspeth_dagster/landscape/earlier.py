@@ -1,0 +1,92 @@
+"""What earlier executions of a node left behind: attempts at a token, and answers that were paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.schema import calls, node_states, payloads, row_salts, tokens
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAnswer:
+    """A durable answer to one call, valid or not, with the body that came back."""
+
+    call_id: str
+    query: str
+    try_no: int
+    model_answered: str | None
+    http_status: int | None
+    request_hash: bytes
+    response_hash: bytes | None
+    template_hash: bytes | None
+    variables_hash: bytes | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    body: bytes | None
+
+
+def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str]) -> dict[str, int]:
+    """The number of attempts that each of these tokens has had at the node; those without one are left out."""
+    statement = (
+        sa.select(node_states.c.token_id, sa.func.max(node_states.c.attempt))
+        .where(node_states.c.node_id == node_id, node_states.c.token_id.in_(token_ids))
+        .group_by(node_states.c.token_id)
+    )
+    with database.read() as connection:
+        return {str(token_id): int(attempt) for token_id, attempt in connection.execute(statement)}
+
+
+def earlier_answers(
+    database: Database, node_id: str, token_ids: Sequence[str]
+) -> dict[str, list[EarlierAnswer]]:
+    """Every answer that was recorded for these tokens at the node, each once, in the order of the tries."""
+    statement = (
+        sa.select(
+            node_states.c.token_id,
+            calls.c.call_id,
+            calls.c.query,
+            calls.c.try_no,
+            calls.c.model_answered,
+            calls.c.http_status,
+            calls.c.request_hash,
+            calls.c.response_hash,
+            calls.c.template_hash,
+            calls.c.variables_hash,
+            calls.c.prompt_tokens,
+            calls.c.completion_tokens,
+            payloads.c.body,
+        )
+        .select_from(
+            calls.join(node_states, node_states.c.state_id == calls.c.state_id)
+            .join(tokens, tokens.c.token_id == node_states.c.token_id)
+            .outerjoin(
+                payloads,
+                sa.and_(
+                    payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == calls.c.response_hash
+                ),
+            )
+        )
+        .where(
+            node_states.c.node_id == node_id,
+            node_states.c.token_id.in_(token_ids),
+            calls.c.status == "answered",
+            calls.c.reused_from.is_(None),
+        )
+        .order_by(node_states.c.token_id, calls.c.query, calls.c.try_no)
+    )
+    found: dict[str, list[EarlierAnswer]] = {}
+    with database.read() as connection:
+        for token_id, *cells in connection.execute(statement):
+            found.setdefault(str(token_id), []).append(EarlierAnswer(*cells))
+    return found
+
+
+def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]:
+    """The salts that were drawn before, so that a resumed source hashes alike."""
+    statement = sa.select(row_salts.c.salt_id, row_salts.c.salt).where(row_salts.c.salt_id.in_(salt_ids))
+    with database.read() as connection:
+        return {str(salt_id): bytes(salt) for salt_id, salt in connection.execute(statement)}

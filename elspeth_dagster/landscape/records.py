@@ -1,0 +1,129 @@
+"""Evidence records as tuples in schema order, the record hash last; and the statements that store them.
+
+Tuples and raw statements, because a run writes several records a row: the driver takes them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+from sqlalchemy import Table
+
+from elspeth_dagster.landscape import schema
+from elspeth_dagster.model.canonical import record_hash
+
+Cell = bool | int | float | str | bytes | None
+Record = tuple[Cell, ...]
+
+COMPARED_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "rows": ("row_id", "run_id", "source_node_id", "row_index", "out_port", "data_hash"),
+    "tokens": ("token_id", "run_id", "row_id", "order_key", "branch", "created_by_node_id", "salt_id"),
+    "validation_errors": ("error_id", "run_id", "row_id", "field", "expected", "actual_type", "code"),
+}
+"""What must agree when a later execution writes the same record again; elsewhere the whole record must."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """Records that become durable together, or not at all."""
+
+    inserts: dict[str, list[Record]] = field(default_factory=dict)
+    closings: dict[str, list[Record]] = field(default_factory=dict)
+
+    def insert(self, table: str, record: Record) -> None:
+        """Add a new record."""
+        self.inserts.setdefault(table, []).append(record)
+
+    def close(self, table: str, record: Record) -> None:
+        """Close an open record: ``record`` is its final form, whole."""
+        self.closings.setdefault(table, []).append(record)
+
+    def absorb(self, other: Unit) -> None:
+        """Take over another unit's records."""
+        for table, records in other.inserts.items():
+            self.inserts.setdefault(table, []).extend(records)
+        for table, records in other.closings.items():
+            self.closings.setdefault(table, []).extend(records)
+
+    def __len__(self) -> int:
+        kinds = (*self.inserts.values(), *self.closings.values())
+        return sum(len(records) for records in kinds)
+
+
+def sealed(table: str, *cells: Cell) -> Record:
+    """A final evidence record: ``cells`` are its columns in schema order, without the hash."""
+    return (*cells, record_hash(table, cells))
+
+
+def opened(*cells: Cell) -> Record:
+    """An open evidence record: its hash is set when it closes."""
+    return (*cells, None)
+
+
+def closed(table: str, record: Sequence[Cell], **changes: Cell) -> Record:
+    """The final form of the open ``record`` of ``table``, with these columns changed."""
+    positions = _positions(table)
+    cells = list(record[:-1])
+    for column, cell in changes.items():
+        cells[positions[column]] = cell
+    return (*cells, record_hash(table, cells))
+
+
+@cache
+def _positions(table: str) -> dict[str, int]:
+    return {column.name: index for index, column in enumerate(schema.metadata.tables[table].columns)}
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """One table's statements in one dialect's parameter style, and how a record feeds them."""
+
+    table: str
+    columns: tuple[str, ...]
+    key_columns: tuple[str, ...]
+    insert: str
+    close: str | None
+    select: str
+    _closing_cells: tuple[int, ...]
+    _key_cells: tuple[int, ...]
+
+    def closing_parameters(self, record: Record) -> Record:
+        """The cells that the closing statement takes: what it sets, then the key."""
+        return tuple(record[index] for index in self._closing_cells)
+
+    def key(self, record: Sequence[Cell]) -> Record:
+        """The record's primary key."""
+        return tuple(record[index] for index in self._key_cells)
+
+
+@cache
+def statements(table_name: str, dialect: str) -> Statements:
+    """The statements of a table. ``dialect`` is ``sqlite`` or ``postgresql``."""
+    table: Table = schema.metadata.tables[table_name]
+    mark = "?" if dialect == "sqlite" else "%s"
+    columns = tuple(column.name for column in table.columns)
+    keys = tuple(column.name for column in table.primary_key.columns)
+    where = " AND ".join(f"{key} = {mark}" for key in keys)
+    closing = schema.CLOSING_COLUMNS.get(table_name)
+    close: str | None = None
+    cells: tuple[int, ...] = ()
+    if closing is not None:
+        sets = ", ".join(f"{name} = {mark}" for name in closing)
+        open_status = schema.OPEN_STATUS[table_name]
+        close = f"UPDATE {table_name} SET {sets} WHERE {where} AND status = '{open_status}'"  # noqa: S608 - our own names
+        cells = tuple(columns.index(name) for name in (*closing, *keys))
+    marks = ", ".join([mark] * len(columns))
+    return Statements(
+        table=table_name,
+        columns=columns,
+        key_columns=keys,
+        insert=f"INSERT INTO {table_name} ({', '.join(columns)}) VALUES ({marks}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(keys)}) DO NOTHING",
+        close=close,
+        select=f"SELECT {', '.join(columns)} FROM {table_name} WHERE {where}",  # noqa: S608
+        _closing_cells=cells,
+        _key_cells=tuple(columns.index(key) for key in keys),
+    )

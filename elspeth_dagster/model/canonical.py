@@ -1,0 +1,85 @@
+"""Canonical JSON (RFC 8785) and the hashes that stand on it.
+
+A row travels as its canonical bytes, so what is handed on is byte for byte what was hashed. The standard library's
+encoder gives the same bytes as RFC 8785 for nearly every row, several times faster than a full implementation; where
+it might not (whole or exponent floats, keys outside ASCII, very large integers) the `rfc8785` package writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import rfc8785
+
+from elspeth_dagster.errors import NotJSONError
+from elspeth_dagster.model.row import JSON, SAFE_INTEGER_MAX
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
+_encode_record = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+# Between these, Python and ECMAScript write a fraction alike: shortest digits, no exponent.
+_PLAIN_FLOAT_MIN, _PLAIN_FLOAT_MAX = 1e-4, 1e15
+
+
+def canonical_bytes(value: JSON) -> bytes:
+    """The RFC 8785 form of ``value``, in UTF-8.
+
+    Raises:
+        NotJSONError: ``value`` is not JSON (NaN, an integer beyond 2^53-1, a lone surrogate, another type).
+    """
+    try:
+        if _same_either_way(value):
+            return _encode(value).encode()
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise NotJSONError(f"The value has no canonical JSON form: {error}", field="") from error
+
+
+def parsed(body: bytes) -> JSON:
+    """The value whose canonical bytes these are."""
+    value: JSON = json.loads(body)
+    return value
+
+
+def content_hash(salt: bytes, body: bytes) -> bytes:
+    """sha256 of salt and canonical body, 32 bytes. Without the salt nobody can guess a small value back from it."""
+    return hashlib.sha256(salt + body).digest()
+
+
+def plain_hash(body: bytes) -> bytes:
+    """sha256 of what is no secret: a declaration, a configuration, a file's bytes."""
+    return hashlib.sha256(body).digest()
+
+
+def record_hash(table: str, values: Sequence[bool | int | float | str | bytes | None]) -> bytes:
+    """Hash one evidence record: sha256 of the JSON array of the table's name and its columns in schema order.
+
+    Bytes are written as lower-case hexadecimal, numbers in their shortest form that reads back the same, so that
+    anybody can recompute it from the columns alone.
+    """
+    cells = [value.hex() if value.__class__ is bytes else value for value in values]
+    return hashlib.sha256(_encode_record([table, *cells]).encode()).digest()
+
+
+def _same_either_way(value: Any) -> bool:
+    """Whether the standard encoder and RFC 8785 agree on every part of ``value``."""
+    kind = value.__class__
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX)
+    if kind is float:
+        return bool(_PLAIN_FLOAT_MIN < abs(value) < _PLAIN_FLOAT_MAX and not value.is_integer())
+    if kind is dict:
+        return all(
+            key.__class__ is str and key.isascii() and _same_either_way(item)
+            for key, item in value.items()
+        )
+    if kind is list:
+        return all(_same_either_way(item) for item in value)
+    return False

@@ -1,0 +1,54 @@
+"""Time, randomness and new ids: the only place they come from, so that tests can own them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import secrets
+import time
+import uuid
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for the record, monotonic time for measuring."""
+
+    def now(self) -> dt.datetime:
+        """The time of day, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> dt.datetime:
+        """The time of day, in UTC."""
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+def timestamp(moment: dt.datetime) -> str:
+    """A UTC moment as fixed-width text with microseconds: ``2026-01-31T09:30:00.000250Z``. Sorts as time does."""
+    return f"{moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def new_salt() -> bytes:
+    """16 random bytes, from the system's generator."""
+    return secrets.token_bytes(16)
+
+
+def new_id() -> str:
+    """An id that nobody else has: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def jitter() -> float:
+    """A random factor in [0.5, 1.5), for waits that must not fall together."""
+    return 0.5 + random.random()  # noqa: S311 - spreads waits, guards nothing

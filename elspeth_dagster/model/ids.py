@@ -1,0 +1,46 @@
+"""Readable ids that are the same on every attempt, so that writing the same work again is no new record.
+
+Order is never read from an id: `order_key` bytes carry it, and compare as the tokens should be ordered.
+"""
+
+from __future__ import annotations
+
+RUN_KEY_CHARS_MIN = 8
+
+
+def run_key(run_id: str, *, taken: frozenset[str] = frozenset()) -> str:
+    """The shortest prefix of ``run_id``, at least eight characters, that no other run has."""
+    length = RUN_KEY_CHARS_MIN
+    while run_id[:length] in taken and length < len(run_id):
+        length += 1
+    return run_id[:length]
+
+
+def row_id(key: str, row_index: int) -> str:
+    """``<run_key>-<row index>``, the index in nine digits."""
+    return f"{key}-{row_index:09d}"
+
+
+def state_id(token_id: str, node_id: str, attempt: int) -> str:
+    """``<token>@<node>``, with ``~<attempt>`` from the second attempt on."""
+    return f"{token_id}@{node_id}" if attempt == 1 else f"{token_id}@{node_id}~{attempt}"
+
+
+def call_id(state: str, call_index: int) -> str:
+    """``<state>#<call index>``."""
+    return f"{state}#{call_index}"
+
+
+def execution_id(key: str, node_id: str, attempt: int) -> str:
+    """``<run_key>/<node>``, with ``~<attempt>`` from the second execution on."""
+    return f"{key}/{node_id}" if attempt == 1 else f"{key}/{node_id}~{attempt}"
+
+
+def outcome_id(token_id: str, outcome: str) -> str:
+    """``<token>!<outcome>``."""
+    return f"{token_id}!{outcome}"
+
+
+def row_order_key(row_index: int) -> bytes:
+    """Eight bytes, big-endian: they compare as the indices do."""
+    return row_index.to_bytes(8, "big")

@@ -1,0 +1,25 @@
+"""A token: one instance of a row on one path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that waits at a node, with the row it carries.
+
+    ``body`` is the row's canonical JSON and ``row_hash`` its salted hash; ``port`` is where it left the node before.
+    ``error_json`` is set when it left that node as a failed row.
+    """
+
+    token_id: str
+    row_id: str | None
+    order_key: bytes
+    salt_id: str
+    salt: bytes
+    port: str
+    from_node_id: str
+    row_hash: bytes
+    body: bytes
+    error_json: str | None = None

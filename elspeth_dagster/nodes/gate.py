@@ -1,0 +1,74 @@
+"""`gate`: each row goes down exactly one route, the first whose expression is true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from elspeth_dagster.errors import ExpressionError
+from elspeth_dagster.expressions import Expression, expression_mistakes
+from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT, OUT_PORT
+from elspeth_dagster.model.result import Rejected
+from elspeth_dagster.model.row import Row
+from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, StepConfig, known
+
+_PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = frozenset({OUT_PORT, ERROR_PORT, INVALID_PORT})
+
+
+class GateConfig(StepConfig):
+    """Routes are tried in the order written; `otherwise` names where the rest goes."""
+
+    kind: Literal["gate"]
+    routes: dict[str, str] = Field(min_length=1, description="Port: the expression that sends a row there.")
+    otherwise: str = Field(description="The port for rows that no route takes.")
+
+    def ports(self) -> tuple[str, ...]:
+        """The routes in order, then `otherwise`."""
+        return tuple(dict.fromkeys([*self.routes, self.otherwise]))
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """Port names that cannot be, expressions that are wrong."""
+        _ = home
+        for port, expression in self.routes.items():
+            yield from _name_mistakes(port, ("routes", port))
+            for what in expression_mistakes(expression, fields=known(columns)):
+                yield Mistake(("routes", port), what)
+        yield from _name_mistakes(self.otherwise, ("otherwise",))
+
+    def compile(self, home: Home) -> _Gate:
+        """Make it ready for rows."""
+        _ = home
+        routes = tuple(
+            (port, source, Expression.compile(source, where=f"routes.{port}"))
+            for port, source in self.routes.items()
+        )
+        return _Gate(routes, self.otherwise)
+
+
+def _name_mistakes(port: str, path: tuple[str, ...]) -> Iterator[Mistake]:
+    if not _PORT_NAME.fullmatch(port):
+        yield Mistake(
+            path, f"Port {port!r} must be lower case letters, digits and underscores: [a-z][a-z0-9_]*."
+        )
+    elif port in _RESERVED:
+        yield Mistake(path, f"Port name {port!r} has a meaning of its own; choose another.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    routes: tuple[tuple[str, str, Expression], ...]
+    otherwise: str
+
+    def decide(self, row: Row) -> Decision:
+        for port, source, expression in self.routes:
+            try:
+                if expression.truth(row):
+                    return Emitted(row, port, source)
+            except ExpressionError as error:
+                return Rejected("expression_failed", str(error.what), facts={"route": port})
+        return Emitted(row, self.otherwise, None)

@@ -1,0 +1,94 @@
+"""Sinks: where rows end. A sink's file is whole or not there; outcomes are recorded once it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from elspeth_dagster.errors import SinkError
+from elspeth_dagster.files import RowWriter, open_writer, resolve
+from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
+from elspeth_dagster.nodes.source import path_mistakes
+
+ERROR_FIELD = "_error"
+"""Where a sink of failed or quarantined rows says what was wrong, beside the row's own fields."""
+
+
+class FileSinkConfig(NodeConfig):
+    """A sink that is a file."""
+
+    kind: str
+    from_: str | list[str] | None = Field(
+        default=None,
+        alias="from",
+        description="The port or ports whose rows it takes; none: `on_error` feeds it.",
+    )
+    path: str = Field(
+        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
+    )
+    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
+
+    def sources(self) -> tuple[str, ...]:
+        """The ports that it names, in order."""
+        if self.from_ is None:
+            return ()
+        return (self.from_,) if isinstance(self.from_, str) else tuple(self.from_)
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """A path that leaves the project."""
+        _ = columns
+        yield from path_mistakes(self.path, home, allow_outside=self.allow_outside)
+
+    def file(self, home: Home, *, partition: str | None, run_id: str | None) -> Path:
+        """The file of this run.
+
+        Raises:
+            SinkError: the path leaves the project.
+        """
+        try:
+            return resolve(
+                self.path,
+                base=home.base,
+                root=home.root,
+                allow_outside=self.allow_outside,
+                partition=partition,
+                run_id=run_id,
+            )
+        except ValueError as error:
+            raise SinkError(str(error), where=f"sink path {self.path!r}") from error
+
+    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+        """A writer whose file appears when it is finished. ``columns`` are those of the first row, known ones first."""
+        raise NotImplementedError
+
+
+class CsvSinkConfig(FileSinkConfig):
+    """Comma-separated values with a header row; nested values as JSON in their cell."""
+
+    kind: Literal["csv"]
+    columns: list[str] | None = Field(
+        default=None, description="The columns to write, in order; others are left out."
+    )
+
+    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+        """A writer of the columns declared here, or of those that reach the sink."""
+        if self.columns is not None:
+            return open_writer("csv", path, columns=self.columns, extra="drop")
+        return open_writer("csv", path, columns=columns)
+
+
+class JsonlSinkConfig(FileSinkConfig):
+    """One JSON object a line."""
+
+    kind: Literal["jsonl"]
+
+    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+        """A writer of whole rows."""
+        _ = columns
+        return open_writer("jsonl", path)
+
+
+SinkConfig = Annotated[CsvSinkConfig | JsonlSinkConfig, Field(discriminator="kind")]

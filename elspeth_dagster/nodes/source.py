@@ -1,0 +1,128 @@
+"""Sources: where rows come from. The only place that coerces types; what does not fit is quarantined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from elspeth_dagster.errors import SourceError
+from elspeth_dagster.files import RawRecord, read_csv, read_jsonl, resolve
+from elspeth_dagster.model.columns import Column, RowReader, parse_columns
+from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
+
+DISCARD = "discard"
+
+
+class FileSourceConfig(NodeConfig):
+    """A source that is a file."""
+
+    path: str = Field(
+        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
+    )
+    columns: dict[str, str] = Field(
+        min_length=1,
+        description="Column: type (str int float bool date datetime decimal json), `?` behind it: may be missing.",
+    )
+    extra_columns: Literal["keep", "drop", "refuse"] = Field(
+        default="keep", description="What becomes of columns that are not declared."
+    )
+    on_invalid: str = Field(
+        default=DISCARD, description="The sink that takes quarantined rows, or `discard`."
+    )
+    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """Types that do not exist, a path that leaves the project."""
+        _ = columns
+        for name, type_name in self.columns.items():
+            try:
+                parse_columns({name: type_name})
+            except ValueError as error:
+                yield Mistake(("columns", name), str(error))
+        yield from path_mistakes(self.path, home, allow_outside=self.allow_outside)
+
+    def columns_out(self, columns: Columns) -> Columns:
+        """What is declared: an undeclared column that is kept is carried, but no step can rely on it."""
+        _ = columns
+        return tuple(self.columns)
+
+    @property
+    def parsed_columns(self) -> tuple[Column, ...]:
+        """The declared columns, in order."""
+        return parse_columns(self.columns)
+
+    def file(self, home: Home, *, partition: str | None, run_id: str | None) -> Path:
+        """The file of this run.
+
+        Raises:
+            SourceError: the path leaves the project.
+        """
+        try:
+            return resolve(
+                self.path,
+                base=home.base,
+                root=home.root,
+                allow_outside=self.allow_outside,
+                partition=partition,
+                run_id=run_id,
+            )
+        except ValueError as error:
+            raise SourceError(str(error), where=f"source path {self.path!r}") from error
+
+    def records(self, path: Path) -> Iterator[RawRecord]:
+        """Every record of the file, bad ones too, in order."""
+        raise NotImplementedError
+
+    def reader(self) -> RowReader:
+        """What turns a raw record into a row, or names what is wrong with it."""
+        raise NotImplementedError
+
+
+class CsvSourceConfig(FileSourceConfig):
+    """Comma-separated values with a header row."""
+
+    kind: Literal["csv"]
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    encoding: str = Field(default="utf-8-sig", description="Of the text; a byte order mark is skipped.")
+
+    def records(self, path: Path) -> Iterator[RawRecord]:
+        """Every record of the file, bad ones too, in order."""
+        return read_csv(
+            path,
+            columns=self.parsed_columns,
+            extra=self.extra_columns,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+        )
+
+    def reader(self) -> RowReader:
+        """Every cell is text to be coerced."""
+        return RowReader(self.parsed_columns, extra=self.extra_columns, from_text=True)
+
+
+class JsonlSourceConfig(FileSourceConfig):
+    """One JSON object a line."""
+
+    kind: Literal["jsonl"]
+
+    def records(self, path: Path) -> Iterator[RawRecord]:
+        """Every record of the file, bad ones too, in order."""
+        return read_jsonl(path)
+
+    def reader(self) -> RowReader:
+        """Values have types already: they must fit."""
+        return RowReader(self.parsed_columns, extra=self.extra_columns, from_text=False)
+
+
+SourceConfig = Annotated[CsvSourceConfig | JsonlSourceConfig, Field(discriminator="kind")]
+
+
+def path_mistakes(path: str, home: Home, *, allow_outside: bool) -> Iterator[Mistake]:
+    """A path that cannot be used, whatever the run."""
+    try:
+        resolve(path, base=home.base, root=home.root, allow_outside=allow_outside, partition="p", run_id="r")
+    except ValueError as error:
+        yield Mistake(("path",), str(error))

@@ -1,0 +1,181 @@
+"""A pipeline's nodes as Dagster assets: one op a node, one asset a port, edges as dependencies.
+
+No row passes through Dagster: an op runs its node over what waits for it in the Landscape, and materializes the
+result's summary.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, LaunchError, NodeStoppedError
+from elspeth_dagster.llm import resolve_key
+from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
+from elspeth_dagster.model.clock import SystemClock
+from elspeth_dagster.model.outcome import OUT_PORT
+from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.orchestration.checks import balance_check, balance_spec
+from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, versions
+from elspeth_dagster.orchestration.metadata import column_schema, materialization_metadata
+from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.pipeline import Node, Pipeline, Port
+from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
+from elspeth_dagster.runtime.work import Model
+
+_KIND_TAGS = {
+    "csv": ["csv", "file"],
+    "jsonl": ["json", "file"],
+    "llm": ["llm", "openai"],
+    "python": ["python"],
+    "map": ["map"],
+    "gate": ["gate"],
+}
+CODE_VERSION_CHARS = 12
+
+
+def asset_key(pipeline: Pipeline, port: Port) -> dg.AssetKey:
+    """The asset of a port: ``[pipeline, node]``, with the port behind it where the node has several."""
+    node = pipeline.nodes[port.node_id]
+    if port.name in node.ports and node.ports != (OUT_PORT,):
+        return dg.AssetKey([pipeline.name, node.node_id, port.name])
+    return dg.AssetKey([pipeline.name, node.node_id])
+
+
+def asset_keys(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:
+    """Every asset of a node, in the order of its ports."""
+    return [asset_key(pipeline, Port(node.node_id, port)) for port in node.ports or (OUT_PORT,)]
+
+
+def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """The assets of a pipeline, with their checks."""
+    return [_node_assets(pipeline, node) for node in pipeline.nodes.values()]
+
+
+def _node_assets(pipeline: Pipeline, node: Node) -> dg.AssetsDefinition:
+    options = pipeline.head.dagster
+    keys = asset_keys(pipeline, node)
+
+    @dg.multi_asset(
+        name=f"{pipeline.name}__{node.node_id}",
+        specs=[_spec(pipeline, node, key) for key in keys],
+        check_specs=[balance_spec(key) for key in keys],
+        required_resource_keys={LANDSCAPE_KEY},
+        config_schema=_config_schema(node),
+        retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
+        pool=options.pool if isinstance(node.config, LlmConfig) else None,
+        op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
+    )
+    def compute(context: dg.AssetExecutionContext) -> Any:
+        report = _run(context, pipeline, node)
+        yield from _results(pipeline, node, report)
+
+    return compute
+
+
+def _config_schema(node: Node) -> dict[str, dg.Field] | None:
+    if node.role != "source":
+        return None
+    limit = dg.Field(
+        dg.Noneable(int), default_value=None, is_required=False, description="Read at most this many records."
+    )
+    return {"limit": limit}
+
+
+def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> dg.AssetSpec:
+    options = pipeline.head.dagster
+    return dg.AssetSpec(
+        key=key,
+        deps=list(dict.fromkeys(_upstream_key(pipeline, port) for port in node.inputs)),
+        description=node.config.description or _described(node),
+        group_name=options.group or pipeline.name,
+        kinds=set(_KIND_TAGS.get(node.kind, [node.kind])),
+        owners=options.owners,
+        tags={**options.tags, "elspeth/pipeline": pipeline.name, "elspeth/role": node.role},
+        code_version=code_version(node),
+        metadata=column_schema(node.columns_out if node.role != "sink" else node.columns_in),
+    )
+
+
+def _upstream_key(pipeline: Pipeline, port: Port) -> dg.AssetKey:
+    """What an edge hangs on: the port's asset; failed rows leave by no asset of their own, so the node's first."""
+    feeder = pipeline.nodes[port.node_id]
+    return asset_key(pipeline, port if port.name in feeder.ports else Port(port.node_id, feeder.ports[0]))
+
+
+def code_version(node: Node) -> str:
+    """Changes when, and only when, the node may decide differently."""
+    decision = canonical_bytes({"kind": node.kind, **node.decision})
+    return plain_hash(decision).hex()[:CODE_VERSION_CHARS]
+
+
+def _described(node: Node) -> str:
+    what = {"source": "Reads rows", "sink": "Writes rows", "step": "Decides about rows"}[node.role]
+    return f"{what}: `{node.kind}`."
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+
+
+def _run(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> NodeReport:
+    landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
+    config = context.op_execution_context.op_config or {}
+    try:
+        with landscape.session() as (database, writer):
+            engine = Engine(
+                database=database,
+                writer=writer,
+                clock=SystemClock(),
+                stop=threading.Event(),
+                model_of=partial(_model, pipeline),
+                end_of=partial(end_of, context.instance),
+            )
+            return run_node(
+                pipeline, node.node_id, run=_identity(context), engine=engine, limit=config.get("limit")
+            )
+    except (NodeStoppedError, LaunchError, LandscapeUnavailableError) as error:
+        raise _failure(error) from error
+
+
+def _failure(error: ElspethError) -> dg.Failure:
+    """A step that failed for a known reason; only a database that was away is worth trying again by itself."""
+    code = error.reason if isinstance(error, NodeStoppedError) else error.code
+    return dg.Failure(
+        description=str(error),
+        metadata={"elspeth/code": code},
+        allow_retries=isinstance(error, LandscapeUnavailableError),
+    )
+
+
+def _model(pipeline: Pipeline, name: str) -> Model:
+    settings = pipeline.head.models[name]
+    return Model(settings, resolve_key(settings, os.environ))
+
+
+def _identity(context: dg.AssetExecutionContext) -> RunIdentity:
+    run_id, parent_run_id = landscape_run(context.instance, context.run)
+    partition = context.partition_key if context.has_partition_key else None
+    return RunIdentity(
+        run_id=f"{run_id}/{partition}" if partition else run_id,
+        dagster_run_id=context.run.run_id,
+        partition_key=partition,
+        parent_run_id=parent_run_id,
+        launched_by=launched_by(context.run),
+        versions=versions(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _results(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[dg.MaterializeResult[None]]:
+    ports: Sequence[str | None] = [None] if node.ports in {(OUT_PORT,), ()} else node.ports
+    for port, key in zip(ports, asset_keys(pipeline, node), strict=True):
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=materialization_metadata(report, port=port),
+            check_results=[balance_check(key, report)],
+        )

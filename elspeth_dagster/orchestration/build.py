@@ -1,0 +1,63 @@
+"""A pipeline as Dagster definitions: assets, checks, its job, its schedule."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from elspeth_dagster.orchestration.assets import asset_keys, pipeline_assets
+from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.pipeline import Pipeline, load_pipeline
+from elspeth_dagster.pipeline.graph import SOURCE
+
+
+def pipeline_definitions(pipeline: Pipeline) -> dg.Definitions:
+    """Assets, checks, job and schedule; the Landscape's resource comes from the code location."""
+    job = pipeline_job(pipeline)
+    schedule = pipeline.head.schedule
+    return dg.Definitions(
+        assets=pipeline_assets(pipeline),
+        jobs=[job],
+        schedules=[] if schedule is None else [dg.ScheduleDefinition(job=job, cron_schedule=schedule)],
+    )
+
+
+def build_definitions(pipeline: Pipeline, *, landscape: LandscapeResource | None = None) -> dg.Definitions:
+    """Everything that a code location of just this pipeline needs."""
+    resources = dg.Definitions(
+        resources={LANDSCAPE_KEY: landscape or LandscapeResource()}, executor=dg.in_process_executor
+    )
+    return dg.Definitions.merge(pipeline_definitions(pipeline), resources)
+
+
+def pipeline_job(pipeline: Pipeline) -> Any:
+    """The job that materializes the whole pipeline."""
+    keys = [key for node in pipeline.nodes.values() for key in asset_keys(pipeline, node)]
+    return dg.define_asset_job(
+        name=pipeline.name,
+        selection=dg.AssetSelection.assets(*keys),
+        description=pipeline.head.description,
+        executor_def=_executor(pipeline),
+        tags={"elspeth/pipeline": pipeline.name},
+    )
+
+
+def _executor(pipeline: Pipeline) -> dg.ExecutorDefinition:
+    if pipeline.head.execution.executor == "in_process":
+        return dg.in_process_executor
+    start = {"forkserver": {"preload_modules": ["elspeth_dagster.orchestration.assets"]}}
+    return dg.multiprocess_executor.configured({"start_method": start})
+
+
+def run_config(pipeline: Pipeline, *, limit: int | None) -> dict[str, object]:
+    """The run configuration of a launch."""
+    if limit is None:
+        return {}
+    return {"ops": {f"{pipeline.name}__{SOURCE}": {"config": {"limit": limit}}}}
+
+
+def job_of_file(path: str, landscape_url: str) -> dg.JobDefinition:
+    """The job of a declaration's file; called again in each process of a multiprocess run."""
+    pipeline = load_pipeline(Path(path))
+    definitions = build_definitions(pipeline, landscape=LandscapeResource(url=landscape_url))
+    return definitions.resolve_job_def(pipeline.name)

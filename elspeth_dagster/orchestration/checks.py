@@ -1,0 +1,36 @@
+"""Asset checks: what Dagster's users look at to see whether a node can be trusted."""
+
+import dagster as dg
+
+from elspeth_dagster.runtime.node_run import NodeReport
+
+BALANCE = "balance"
+
+
+def balance_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """Every asset of a node has its node's balance."""
+    return dg.AssetCheckSpec(
+        name=BALANCE,
+        asset=key,
+        description="Every row that came to this node was completed, failed, or waits: none was lost or doubled.",
+    )
+
+
+def balance_check(key: dg.AssetKey, report: NodeReport) -> dg.AssetCheckResult:
+    """The balance as the Landscape has it after the node's work: nothing waits for a node that is done."""
+    balance = report.balance
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=BALANCE,
+        passed=balance.holds and balance.waiting == 0,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "arrived": balance.arrived,
+            "completed": balance.completed,
+            "failed": balance.failed,
+            "waiting": balance.waiting,
+            "by_port": dg.MetadataValue.json(dict(sorted(balance.by_port.items()))),
+        },
+        description=f"{balance.arrived} arrived = {balance.completed} completed + {balance.failed} failed "
+        f"+ {balance.waiting} waiting",
+    )

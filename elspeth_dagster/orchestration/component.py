@@ -1,0 +1,58 @@
+"""`elspeth_dagster.PipelineComponent`: a pipeline declared in a `defs.yaml`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field
+
+from elspeth_dagster.errors import DeclarationError
+from elspeth_dagster.orchestration.build import pipeline_definitions
+from elspeth_dagster.pipeline import Pipeline, pipeline_from
+from elspeth_dagster.pipeline.places import Places, read_yaml
+
+# Prompts and expressions hold double braces of their own: they must not pass through Dagster's templating.
+_Verbatim = Annotated[dict[str, Any], dg.Resolver.passthrough()]
+_VerbatimOptional = Annotated[dict[str, Any] | None, dg.Resolver.passthrough()]
+
+
+class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
+    """An audited pipeline: source, steps and sinks, each an asset; every row's way goes to the Landscape."""
+
+    name: str = Field(
+        description="The pipeline's name: its job, its group, the first part of its asset keys."
+    )
+    description: str | None = Field(default=None, description="Shown on the job's page.")
+    models: _Verbatim = Field(
+        default_factory=dict, description="Model name: provider, model, key variable, price."
+    )
+    source: _Verbatim = Field(description="Where rows come from: kind, path, columns.")
+    steps: _Verbatim = Field(
+        default_factory=dict, description="Step name: kind, from, and the keys of its kind."
+    )
+    sinks: _Verbatim = Field(description="Sink name: kind, from, path.")
+    execution: _VerbatimOptional = Field(default=None, description="How the nodes are run: `executor`.")
+    schedule: str | None = Field(default=None, description="A cron expression.")
+    dagster: _VerbatimOptional = Field(default=None, description="Group, owners, tags, pool, retries.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The pipeline's assets, checks, job and schedule.
+
+        Raises:
+            DeclarationError: with every mistake and its line.
+        """
+        return pipeline_definitions(self.pipeline(Path(context.path)))
+
+    def pipeline(self, base: Path) -> Pipeline:
+        """The checked pipeline; paths in it are relative to ``base``."""
+        given = self.model_dump(exclude_none=True, exclude_unset=True)
+        return pipeline_from(given, base=base, places=_places(base))
+
+
+def _places(base: Path) -> Places:
+    """The lines of the component's own file, so that mistakes can name them."""
+    try:
+        _, places, _ = read_yaml(base / "defs.yaml")
+    except DeclarationError:  # a component that was made in Python, or several in one file
+        return Places(None)
+    return places.below("attributes")

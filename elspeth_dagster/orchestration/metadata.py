@@ -1,0 +1,101 @@
+"""A node's report as Dagster metadata: plain numbers so that they plot, tables where a person compares."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.base import Columns
+from elspeth_dagster.runtime.node_run import NodeReport
+
+TOP_FAILURES_MAX = 10
+
+_PLOTTED_STATS = ("capacity_retries", "max_concurrent_reached", "peak_delay_ms", "total_throttle_time_ms")
+_PLOTTED_METRICS = ("rows_per_second", "latency_p50_ms", "latency_p95_ms", "buffer_wait_p95_ms")
+
+
+def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[str, Any]:
+    """The metadata of one asset of a node; ``port`` names it where the node has several."""
+    tally = report.tally
+    metadata: dict[str, Any] = {
+        "dagster/row_count": _row_count(report, port),
+        "elspeth/run_id": report.handle.run_id,
+        "elspeth/rows_in": tally.rows_in,
+        "elspeth/rows_out": tally.rows_out,
+        "elspeth/rows_failed": tally.rows_failed,
+        "elspeth/rows_reused": tally.rows_reused,
+    }
+    metrics = tally.metrics(seconds=report.seconds)
+    metadata |= {f"elspeth/{name}": metrics[name] for name in _PLOTTED_METRICS if metrics[name] is not None}
+    metadata |= _pool(report.pool_stats)
+    metadata |= _usage(report)
+    if tally.failures:
+        metadata["elspeth/top_failures"] = _top_failures(report)
+    uri = _uri(report)
+    if uri is not None:
+        metadata["dagster/uri"] = (
+            dg.MetadataValue.url(uri) if uri.startswith("http") else dg.MetadataValue.path(uri)
+        )
+    key = report.handle.run_key
+    metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
+    return metadata
+
+
+def column_schema(columns: Columns) -> dict[str, Any]:
+    """The column schema of an asset whose columns are known."""
+    if columns is None:
+        return {}
+    return {"dagster/column_schema": dg.TableSchema(columns=[dg.TableColumn(name) for name in columns])}
+
+
+def failure_metadata(report: Mapping[str, JSON]) -> dict[str, Any]:
+    """What goes into a failed step's event."""
+    return {f"elspeth/{name}": value for name, value in report.items() if value is not None}
+
+
+def _row_count(report: NodeReport, port: str | None) -> int:
+    balance = report.balance
+    if port is not None:
+        return balance.by_port.get(port, 0)
+    if report.artifact is not None:
+        return report.artifact.row_count
+    return balance.completed
+
+
+def _pool(stats: Mapping[str, JSON] | None) -> dict[str, Any]:
+    if stats is None:
+        return {}
+    numbers = stats["pool_stats"]
+    assert isinstance(numbers, dict)  # noqa: S101 - the pool's own form
+    plotted = {f"elspeth/{name}": numbers[name] for name in _PLOTTED_STATS}
+    return {
+        "elspeth/pool_config": dg.MetadataValue.json(json.loads(json.dumps(stats["pool_config"]))),
+        "elspeth/pool_stats": dg.MetadataValue.json(json.loads(json.dumps(numbers))),
+        **plotted,
+    }
+
+
+def _usage(report: NodeReport) -> dict[str, Any]:
+    usage = report.tally.usage()
+    if usage is None:
+        return {}
+    numbers = {name: usage[name] for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
+    return {f"elspeth/{name}": value for name, value in numbers.items() if value is not None}
+
+
+def _top_failures(report: NodeReport) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord(
+            {"code": code, "rows": count, "for example": ", ".join(report.tally.examples.get(code, []))}
+        )
+        for code, count in report.tally.failures.most_common(TOP_FAILURES_MAX)
+    ]
+    return dg.MetadataValue.table(records)
+
+
+def _uri(report: NodeReport) -> str | None:
+    if report.artifact is not None:
+        return str(report.artifact.path)
+    return None if report.source_path is None else str(report.source_path)

@@ -1,0 +1,94 @@
+"""A checked pipeline: nodes, ports and edges, in an order in which every node comes after what feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from elspeth_dagster.llm import ModelSettings
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.base import Columns, Home, NodeConfig
+from elspeth_dagster.pipeline.places import Places
+from elspeth_dagster.pipeline.spec import Head
+
+SOURCE = "source"
+"""The node id of a pipeline's source."""
+
+Role = Literal["source", "step", "sink"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """One output of a node."""
+
+    node_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node: what it is configured to do, what feeds it, what it feeds.
+
+    ``decision`` is what can change its decisions; ``takes_errors`` holds the ports whose rows are failed or
+    quarantined.
+    """
+
+    node_id: str
+    role: Role
+    config: NodeConfig
+    inputs: tuple[Port, ...]
+    ports: tuple[str, ...]
+    columns_in: Columns
+    columns_out: Columns
+    decision: Mapping[str, JSON]
+    takes_errors: frozenset[Port]
+    line: int | None
+
+    @property
+    def kind(self) -> str:
+        """``csv``, ``llm``, ``gate``..."""
+        return self.config.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline that can run. ``nodes`` are in topological order; ``spec`` is the declaration as it was written."""
+
+    head: Head
+    home: Home
+    nodes: Mapping[str, Node]
+    spec: Mapping[str, JSON]
+    places: Places
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name: its group, its job and the first part of its asset keys."""
+        return self.head.name
+
+    def model(self, name: str) -> ModelSettings | None:
+        """The settings of a model that is named in the declaration."""
+        return self.head.models.get(name)
+
+    def edges(self) -> tuple[tuple[str, str, str], ...]:
+        """(from node, port, to node) of every connection."""
+        return tuple(
+            (port.node_id, port.name, node.node_id) for node in self.nodes.values() for port in node.inputs
+        )
+
+    def takers(self, port: Port) -> tuple[str, ...]:
+        """The nodes that take a port's rows."""
+        return tuple(node.node_id for node in self.nodes.values() if port in node.inputs)
+
+    def operational(self) -> dict[str, JSON]:
+        """What may differ between attempts of a run: pools, prices, error rates, descriptions."""
+        nodes: dict[str, JSON] = {}
+        for node in self.nodes.values():
+            keys = node.config.operational
+            nodes[node.node_id] = node.config.model_dump(mode="json", by_alias=True, include=set(keys))
+        models: dict[str, JSON] = {
+            name: settings.model_dump(mode="json", exclude={"provider", "model", "base_url"})
+            for name, settings in self.head.models.items()
+        }
+        return {"nodes": nodes, "models": models, "execution": self.head.execution.model_dump(mode="json")}

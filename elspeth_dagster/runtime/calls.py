@@ -1,0 +1,264 @@
+"""One model call after another for one row: intent, durable, request, answer, durable.
+
+Runs on the pool's event loop. The pool decides when a request may leave and whether a failed one is tried again; here
+each attempt becomes a record under the row's state, and an answer that is recorded already is never bought again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from elspeth_dagster.errors import ModelCallError, RequestRefusedError
+from elspeth_dagster.landscape.earlier import EarlierAnswer
+from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
+from elspeth_dagster.llm import ModelClient, RawReply, Reply, cost_usd, read_reply
+from elspeth_dagster.model import ids
+from elspeth_dagster.model.canonical import canonical_bytes, content_hash
+from elspeth_dagster.model.outcome import CallStatus, StateStatus
+from elspeth_dagster.model.result import Rejected, Succeeded
+from elspeth_dagster.model.row import JSON, Row
+from elspeth_dagster.model.token import Token
+from elspeth_dagster.nodes.llm import QUERY, Asked, LlmQuestion
+from elspeth_dagster.pooling import Again, report_headers
+from elspeth_dagster.runtime.recording import error_json, payload
+from elspeth_dagster.runtime.work import Work
+
+CALL_TYPE = "chat_completion"
+REQUEST_ID_CHARS_MAX = 200
+
+
+@dataclass(slots=True)
+class RowWork:
+    """One row on its way through an llm node. ``state`` is its open record, set when the state is to be stored.
+
+    ``answer`` is the row's valid answer once there is one; ``call_count`` numbers its calls; ``try_no`` is the try that
+    is under way, counted by answers, valid or not.
+    """
+
+    token: Token
+    row: Row
+    state_id: str
+    attempt: int
+    asked: Asked | None = None
+    answer: Row | None = None
+    rejected: Rejected | None = None
+    call_count: int = 0
+    try_no: int = 1
+    started_at: str = ""
+    state: Record | None = None
+    is_state_stored: bool = False
+    reused: int = 0
+    pending: Unit = field(default_factory=Unit)
+
+    @property
+    def needs_call(self) -> bool:
+        """Whether the model is still to be asked."""
+        return self.answer is None and self.rejected is None
+
+
+class CallJournal:
+    """Asks the model for the rows of one llm node and records every attempt."""
+
+    def __init__(
+        self, work: Work, question: LlmQuestion, client: ModelClient, *, answer_attempts: int
+    ) -> None:
+        self._work = work
+        self._question = question
+        self._client = client
+        self._answer_attempts = answer_attempts
+        self._template_hash: bytes | None = None
+
+    # In the caller's thread ------------------------------------------------------------------------------------------
+
+    def open(self, row: RowWork, earlier: list[EarlierAnswer]) -> None:
+        """Prepare a row: its request, its open state, and the answers that an earlier execution paid for."""
+        work = self._work
+        asked = self._question.ask(row.row)
+        row.started_at = work.now()
+        row.state = opened(
+            row.state_id, row.token.token_id, work.handle.run_id, work.node.node_id, None, row.token.order_key,
+            row.attempt, StateStatus.OPEN.value, row.token.row_hash, None, None, None, None, None, row.started_at,
+            None, work.handle.execution_id,
+        )  # fmt: skip
+        row.pending.insert("node_states", row.state)
+        if isinstance(asked, Rejected):
+            row.rejected = asked
+            return
+        row.asked = asked
+        for answer in earlier:
+            if row.needs_call:
+                self._take_over(row, answer)
+
+    def _take_over(self, row: RowWork, earlier: EarlierAnswer) -> None:
+        """Use an answer of an earlier execution as the try that it was, valid or not."""
+        if earlier.body is None:
+            return  # purged: it must be asked again
+        reply = read_reply(earlier.body, self._question.answer)
+        settings = self._question.settings
+        now = self._work.now()
+        row.pending.insert(
+            "calls",
+            sealed(
+                "calls", ids.call_id(row.state_id, row.call_count), row.state_id, row.call_count, earlier.query,
+                earlier.try_no, earlier.call_id, CALL_TYPE, settings.provider, settings.model,
+                earlier.model_answered, CallStatus.ANSWERED.value, earlier.http_status, earlier.request_hash,
+                earlier.response_hash, earlier.template_hash, earlier.variables_hash, earlier.prompt_tokens,
+                earlier.completion_tokens, None, None, _reply_error(reply), now, now, self._work.handle.execution_id,
+            ),
+        )  # fmt: skip
+        row.call_count += 1
+        row.reused += 1
+        self._work.tally.calls["reused"] += 1
+        self._judge(row, reply)
+
+    # On the loop -----------------------------------------------------------------------------------------------------
+
+    async def ask(self, row: RowWork, state_id: str) -> Succeeded[RowWork] | Rejected:
+        """Make one call for ``row``.
+
+        Raises:
+            CapacityError, TransientError: the pool tries again.
+            Again: the answer was invalid, and there is a try left.
+            ModelUnusableError: no call of this node can succeed.
+            LandscapeError: the intent could not be recorded, so nothing was sent.
+        """
+        assert row.asked is not None  # noqa: S101 - rows without a request are not sent
+        call = await self._intend(row, row.asked, state_id)
+        began_s = self._work.clock.monotonic()
+        try:
+            reply = await self._client.send(dict(row.asked.body))
+        except ModelCallError as error:
+            await self._record_failure(row, call, error, self._since_ms(began_s))
+            if isinstance(error, RequestRefusedError):
+                return Rejected(
+                    error.code,
+                    error.what,
+                    facts={"status_code": error.status_code, "error_type": error.error_type},
+                )
+            raise
+        except asyncio.CancelledError:
+            self._record_unknown(call)
+            raise
+        report_headers(reply.headers)
+        said = read_reply(reply.body, self._question.answer)
+        await self._record_answer(row, call, said, reply, latency_ms=self._since_ms(began_s))
+        self._judge(row, said)
+        if row.needs_call:
+            raise Again
+        if row.rejected is not None:
+            return row.rejected
+        return Succeeded(row)
+
+    def _judge(self, row: RowWork, reply: Reply) -> None:
+        """Take a valid answer; count an invalid one as the try it was."""
+        if isinstance(reply.result, Succeeded):
+            row.answer = reply.result.value
+        elif row.try_no >= self._answer_attempts:
+            row.rejected = Rejected(
+                reply.result.reason,
+                reply.result.message,
+                facts={**reply.result.facts, "answers": row.try_no},
+                detail=reply.result.detail,
+            )
+        else:
+            row.try_no += 1
+
+    async def _intend(self, row: RowWork, asked: Asked, state_id: str) -> Record:
+        """Make the intent durable: a crash from here on leaves a call of unknown outcome, never an unknown call."""
+        unit, row.pending = row.pending, Unit()
+        token, work, settings = row.token, self._work, self._question.settings
+        body = canonical_bytes(dict(asked.body))
+        variables = canonical_bytes(asked.variables)
+        call = opened(
+            ids.call_id(state_id, row.call_count), state_id, row.call_count, QUERY, row.try_no, None, CALL_TYPE,
+            settings.provider, settings.model, None, CallStatus.OPEN.value, None,
+            payload(unit, token.salt_id, token.salt, body), None, asked.template_hash,
+            content_hash(token.salt, variables), None, None, None, None, None, work.now(), None,
+            work.handle.execution_id,
+        )  # fmt: skip
+        row.call_count += 1
+        row.is_state_stored = True
+        unit.insert("calls", call)
+        await self._durable(unit)
+        return call
+
+    async def _record_answer(
+        self, row: RowWork, call: Record, reply: Reply, raw: RawReply, *, latency_ms: float
+    ) -> None:
+        unit = Unit()
+        cost = cost_usd(self._question.settings.price, reply.prompt_tokens, reply.completion_tokens)
+        self._close(
+            unit,
+            call,
+            status=CallStatus.ANSWERED.value,
+            model_answered=reply.model_answered,
+            http_status=raw.status,
+            response_hash=payload(unit, row.token.salt_id, row.token.salt, raw.body),
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost_usd=None if cost is None else float(cost),
+            latency_ms=latency_ms,
+            error_json=_reply_error(reply),
+        )
+        self._count(CallStatus.ANSWERED, reply, cost, latency_ms)
+        await self._durable(unit)
+
+    async def _record_failure(
+        self, row: RowWork, call: Record, error: ModelCallError, latency_ms: float
+    ) -> None:
+        unit = Unit()
+        facts: dict[str, JSON] = {"error_type": error.error_type}
+        request_id = error.headers.get("x-request-id") or error.headers.get("request-id")
+        if request_id:
+            facts["request_id"] = request_id[:REQUEST_ID_CHARS_MAX]
+        self._close(
+            unit,
+            call,
+            status=CallStatus.FAILED.value,
+            http_status=error.status_code,
+            latency_ms=latency_ms,
+            error_json=error_json(unit, row.token, Rejected(error.code, error.what, facts=facts)),
+        )
+        self._work.tally.calls[CallStatus.FAILED.value] += 1
+        self._work.tally.calls[f"http_{error.status_code}" if error.status_code else error.error_type] += 1
+        await self._durable(unit)
+
+    def _record_unknown(self, call: Record) -> None:
+        """The call was cancelled in flight: it may have been answered, and paid for."""
+        unit = Unit()
+        self._close(
+            unit,
+            call,
+            status=CallStatus.UNKNOWN.value,
+            error_json=canonical_bytes({"code": "outcome_unknown"}).decode(),
+        )
+        self._work.tally.calls[CallStatus.UNKNOWN.value] += 1
+        self._work.writer.submit(self._work.handle, unit)
+
+    def _close(self, unit: Unit, call: Record, **changes: Cell) -> None:
+        unit.close("calls", closed("calls", call, answered_at=self._work.now(), **changes))
+
+    def _count(self, status: CallStatus, reply: Reply, cost: Decimal | None, latency_ms: float) -> None:
+        tally = self._work.tally
+        tally.calls[status.value] += 1
+        tally.latency_ms.add(latency_ms)
+        tally.paid(
+            prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, cost_usd=cost
+        )
+
+    async def _durable(self, unit: Unit) -> None:
+        await asyncio.wrap_future(self._work.writer.submit(self._work.handle, unit))
+
+    def _since_ms(self, began_s: float) -> float:
+        return round((self._work.clock.monotonic() - began_s) * 1000, 3)
+
+
+def _reply_error(reply: Reply) -> str | None:
+    """Why an answer was not valid, as evidence: its code and facts."""
+    if isinstance(reply.result, Succeeded):
+        return None
+    evidence: Mapping[str, JSON] = {"code": reply.result.reason, **reply.result.facts}
+    return canonical_bytes(dict(evidence)).decode()

@@ -1,0 +1,252 @@
+"""Run one node of a pipeline: register, take the fence, work, close, report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from elspeth_dagster.errors import (
+    ElspethError,
+    FenceLostError,
+    LandscapeError,
+    ModelUnusableError,
+    NodeStoppedError,
+)
+from elspeth_dagster.files import Artifact
+from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.executions import begin_execution, ended_execution
+from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.records import Unit
+from elspeth_dagster.landscape.registration import EndOf, NodeRegistration, RunRegistration, register
+from elspeth_dagster.landscape.writer import LandscapeWriter
+from elspeth_dagster.model.clock import Clock
+from elspeth_dagster.model.outcome import ExecutionStatus
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.base import Compilable, StepConfig
+from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.sink import FileSinkConfig
+from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.pipeline.graph import Node, Pipeline
+from elspeth_dagster.runtime.llm_run import run_llm
+from elspeth_dagster.runtime.sink_run import run_sink
+from elspeth_dagster.runtime.source_run import run_source
+from elspeth_dagster.runtime.step_run import run_step
+from elspeth_dagster.runtime.tally import Tally
+from elspeth_dagster.runtime.work import Model, Work, feeds_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Which run, and which attempt at it, this process works for."""
+
+    run_id: str
+    dagster_run_id: str
+    partition_key: str | None
+    parent_run_id: str | None
+    launched_by: str | None
+    versions: Mapping[str, JSON]
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a process has one of: the Landscape, its writer, the clock, and what ends the run from outside."""
+
+    database: Database
+    writer: LandscapeWriter
+    clock: Clock
+    stop: threading.Event
+    model_of: Callable[[str], Model]
+    end_of: EndOf
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What one execution of a node did, for whoever shows it."""
+
+    handle: ExecutionHandle
+    tally: Tally
+    seconds: float
+    pool_stats: Mapping[str, JSON] | None
+    balance: NodeBalance
+    artifact: Artifact | None
+    source_path: Path | None
+
+
+def run_node(
+    pipeline: Pipeline, node_id: str, *, run: RunIdentity, engine: Engine, limit: int | None = None
+) -> NodeReport:
+    """Run ``node_id`` over every token that waits for it. ``limit`` is the most records that a source reads.
+
+    Raises:
+        LaunchError: nothing was begun (a changed declaration, a live rival, a missing key).
+        NodeStoppedError: the node stopped; what it decided is recorded, the rest waits for a resume.
+        LandscapeError: the audit database cannot be written; nothing was sent that was not recorded.
+    """
+    node = pipeline.nodes[node_id]
+    if isinstance(node.config, LlmConfig):
+        engine.model_of(node.config.model)  # a missing key is told before anything is begun
+    registration = _registration(pipeline, run)
+    key = register(engine.database, registration, clock=engine.clock, end_of=engine.end_of)
+    handle = begin_execution(
+        engine.database, registration, key=key, node_id=node_id, clock=engine.clock, end_of=engine.end_of
+    )
+    work = Work(
+        pipeline=pipeline,
+        node=node,
+        database=engine.database,
+        writer=engine.writer,
+        handle=handle,
+        clock=engine.clock,
+        stop=engine.stop,
+        model_of=engine.model_of,
+        limit=limit,
+    )
+    engine.writer.watch(handle)
+    try:
+        return _run(work)
+    finally:
+        engine.writer.watch(None)
+
+
+def _run(work: Work) -> NodeReport:
+    began_s = work.clock.monotonic()
+    artifact: Artifact | None = None
+    try:
+        config = work.node.config
+        if isinstance(config, FileSourceConfig):
+            run_source(work, config)
+        elif isinstance(config, LlmConfig):
+            run_llm(work, config)
+        elif isinstance(config, FileSinkConfig):
+            artifact = run_sink(work, config)
+        else:
+            _run_step(work, config)
+    except BaseException as error:
+        _end_badly(work, error, work.clock.monotonic() - began_s)
+        raise _named(work, error) from error
+    seconds = work.clock.monotonic() - began_s
+    _end(work, ExecutionStatus.COMPLETED, seconds, None)
+    return NodeReport(
+        handle=work.handle,
+        tally=work.tally,
+        seconds=seconds,
+        pool_stats=work.pool_stats,
+        balance=_balance(work.node, work.database, work.handle.run_id),
+        artifact=artifact,
+        source_path=_source_path(work),
+    )
+
+
+def _run_step(work: Work, config: object) -> None:
+    assert isinstance(config, StepConfig)  # noqa: S101 - sources and sinks are dealt with
+    compilable: Compilable = config  # type: ignore[assignment]
+    run_step(work, compilable.compile(work.pipeline.home), max_error_rate=config.max_error_rate)
+
+
+def _end(
+    work: Work,
+    status: ExecutionStatus,
+    seconds: float,
+    error: Mapping[str, JSON] | None,
+) -> None:
+    unit = Unit()
+    tally = work.tally
+    work.handle.progress_told_s = float("-inf")  # the last word on progress goes with the last record
+    unit.close(
+        "node_executions",
+        ended_execution(
+            work.handle,
+            status,
+            rows_in=tally.rows_in,
+            rows_out=tally.rows_out,
+            rows_failed=tally.rows_failed,
+            rows_reused=tally.rows_reused,
+            pool_stats=work.pool_stats,
+            usage=tally.usage(),
+            metrics=tally.metrics(seconds=seconds),
+            error=error,
+            now=work.now(),
+        ),
+    )
+    work.writer.write(work.handle, unit)
+
+
+def _end_badly(work: Work, error: BaseException, seconds: float) -> None:
+    """Record why the execution ended, unless the Landscape itself is why."""
+    if isinstance(error, FenceLostError) or work.handle.failure is not None:
+        return  # whoever took over, or comes next, closes what is open
+    interrupted = not isinstance(error, Exception) or getattr(error, "reason", None) == "interrupted"
+    status = ExecutionStatus.INTERRUPTED if interrupted else ExecutionStatus.FAILED
+    evidence: dict[str, JSON] = {"code": _code(error), "error_type": type(error).__name__}
+    try:
+        _end(work, status, seconds, evidence)
+    except LandscapeError as second:
+        error.add_note(f"The execution's end could not be recorded: {second}")
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, NodeStoppedError):
+        return error.reason
+    if isinstance(error, ElspethError):
+        return error.code
+    return "interrupted" if not isinstance(error, Exception) else "unexpected"
+
+
+def _named(work: Work, error: BaseException) -> BaseException:
+    """A model that cannot be used stops the node, with the provider's reason."""
+    if isinstance(error, ModelUnusableError):
+        status = f"HTTP {error.status_code}: " if error.status_code else ""
+        return NodeStoppedError(
+            f"The model cannot be used: {status}{error.what}",
+            code=f"model_unusable_{error.status_code}" if error.status_code else "model_unusable",
+            where=f"step {work.node.node_id!r}",
+            hint="mend the key, the model's name or the address, then resume: no row was lost",
+        )
+    return error
+
+
+def _balance(node: Node, database: Database, run_id: str) -> NodeBalance:
+    if node.role == "source":
+        return source_balance(database, run_id=run_id, node_id=node.node_id)
+    return node_balance(database, run_id=run_id, node_id=node.node_id, feeds=feeds_of(node))
+
+
+def _source_path(work: Work) -> Path | None:
+    config = work.node.config
+    if not isinstance(config, FileSourceConfig):
+        return None
+    return config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
+
+
+def _registration(pipeline: Pipeline, run: RunIdentity) -> RunRegistration:
+    nodes = tuple(
+        NodeRegistration(
+            node_id=node.node_id,
+            kind=node.kind,
+            determinism=node.config.determinism,
+            config=node.decision,
+            input_columns=node.columns_in,
+            output_columns=node.columns_out,
+        )
+        for node in pipeline.nodes.values()
+    )
+    return RunRegistration(
+        run_id=run.run_id,
+        dagster_run_id=run.dagster_run_id,
+        pipeline=pipeline.name,
+        partition_key=run.partition_key,
+        parent_run_id=run.parent_run_id,
+        launched_by=run.launched_by,
+        spec=pipeline.spec,
+        operational=pipeline.operational(),
+        versions=run.versions,
+        host=run.host,
+        pid=run.pid,
+        nodes=nodes,
+        edges=pipeline.edges(),
+    )

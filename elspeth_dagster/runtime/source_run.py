@@ -1,0 +1,133 @@
+"""Run the source: every record becomes a row and a token; what does not fit is quarantined, with every violation named.
+
+Ids are those of the record's place, salts are drawn once: reading the same file again after a crash writes nothing new.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from elspeth_dagster.files import RawRecord, read_row
+from elspeth_dagster.landscape.earlier import known_salts
+from elspeth_dagster.landscape.records import Unit, sealed
+from elspeth_dagster.landscape.waiting import PAGE_TOKENS
+from elspeth_dagster.model import ids
+from elspeth_dagster.model.canonical import canonical_bytes
+from elspeth_dagster.model.clock import new_salt
+from elspeth_dagster.model.columns import RowReader, Violation
+from elspeth_dagster.model.outcome import INVALID_PORT, OUT_PORT, Outcome
+from elspeth_dagster.nodes.source import DISCARD, FileSourceConfig
+from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, payload
+from elspeth_dagster.runtime.work import Work
+
+
+def run_source(work: Work, config: FileSourceConfig) -> None:
+    """Read the whole source, or its first ``limit`` records.
+
+    Raises:
+        SourceError: it cannot be read.
+        AuditConflictError: it changed since an earlier attempt of this run read it.
+    """
+    path = config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
+    reader = config.reader()
+    records = islice(config.records(path), work.limit)
+    index = 0
+    while page := list(islice(records, PAGE_TOKENS)):
+        work.check_stop()
+        work.submit(_page(work, config, reader, page, first_index=index))
+        index += len(page)
+    work.flush()
+
+
+def _page(
+    work: Work, config: FileSourceConfig, reader: RowReader, page: list[RawRecord], *, first_index: int
+) -> Unit:
+    unit = Unit()
+    row_ids = [ids.row_id(work.handle.run_key, first_index + offset) for offset in range(len(page))]
+    salts = known_salts(work.database, row_ids) if work.handle.attempt > 1 else {}
+    for offset, (row_id, record) in enumerate(zip(row_ids, page, strict=True)):
+        salt = salts.get(row_id) or new_salt()
+        unit.insert("row_salts", (row_id, work.handle.run_id, salt))
+        _record(work, config, reader, unit, _Place(row_id, first_index + offset, salt, record))
+    return unit
+
+
+class _Place:
+    """One record and where it stands."""
+
+    __slots__ = ("index", "record", "row_id", "salt")
+
+    def __init__(self, row_id: str, index: int, salt: bytes, record: RawRecord) -> None:
+        self.row_id = row_id
+        self.index = index
+        self.salt = salt
+        self.record = record
+
+
+def _record(work: Work, config: FileSourceConfig, reader: RowReader, unit: Unit, place: _Place) -> None:
+    row, violations = read_row(place.record, reader)
+    body = b"" if row is None else canonical_bytes(row)
+    if len(body) > PAYLOAD_BYTES_MAX:
+        violations = (*violations, _too_large(len(body)))
+    port: str | None = OUT_PORT
+    if violations:
+        body = canonical_bytes(place.record.raw)
+        port = None if config.on_invalid == DISCARD else INVALID_PORT
+    handle = work.handle
+    data_hash = payload(unit, place.row_id, place.salt, body)
+    unit.insert(
+        "rows",
+        sealed(
+            "rows", place.row_id, handle.run_id, handle.node_id, place.index, port, data_hash, handle.execution_id
+        ),
+    )  # fmt: skip
+    unit.insert(
+        "tokens",
+        sealed(
+            "tokens", place.row_id, handle.run_id, place.row_id, ids.row_order_key(place.index), None,
+            handle.node_id, place.row_id, handle.execution_id,
+        ),
+    )  # fmt: skip
+    work.tally.rows_in += 1
+    handle.rows_done += 1
+    if violations:
+        _quarantine(work, unit, place, violations, is_discarded=port is None)
+    else:
+        work.tally.rows_out += 1
+        work.tally.by_port[OUT_PORT] += 1
+
+
+def _quarantine(
+    work: Work, unit: Unit, place: _Place, violations: tuple[Violation, ...], *, is_discarded: bool
+) -> None:
+    handle = work.handle
+    for number, violation in enumerate(violations):
+        unit.insert(
+            "validation_errors",
+            sealed(
+                "validation_errors", f"{place.row_id}?{number}", handle.run_id, place.row_id, violation.field,
+                violation.expected, violation.actual_type, violation.code, handle.execution_id,
+            ),
+        )  # fmt: skip
+    work.tally.failed(violations[0].code, place.row_id)
+    work.tally.by_port[INVALID_PORT] += 1
+    handle.rows_failed += 1
+    if is_discarded:
+        unit.insert(
+            "token_outcomes",
+            sealed(
+                "token_outcomes", ids.outcome_id(place.row_id, Outcome.QUARANTINED), handle.run_id, place.row_id,
+                Outcome.QUARANTINED.value, Outcome.QUARANTINED.is_terminal, handle.node_id, None,
+                violations[0].code, work.now(), handle.execution_id,
+            ),
+        )  # fmt: skip
+
+
+def _too_large(size_bytes: int) -> Violation:
+    return Violation(
+        None,
+        f"at most {PAYLOAD_BYTES_MAX} bytes",
+        "object",
+        "row_too_large",
+        f"The row takes {size_bytes} bytes; at most {PAYLOAD_BYTES_MAX} are kept.",
+    )

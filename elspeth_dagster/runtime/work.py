@@ -1,0 +1,137 @@
+"""Everything that one execution of one node works with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from elspeth_dagster.errors import NodeStoppedError
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.earlier import earlier_attempts
+from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.records import Unit
+from elspeth_dagster.landscape.waiting import Feed, Waiting, waiting_tokens
+from elspeth_dagster.landscape.writer import LandscapeWriter
+from elspeth_dagster.llm import ModelSettings
+from elspeth_dagster.model.clock import Clock, timestamp
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.model.token import Token
+from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline
+from elspeth_dagster.runtime.tally import Tally
+
+UNITS_AHEAD_MAX: Final = 2
+"""Units that may wait for the writer: it commits one while the next is made, and memory stays flat."""
+
+JUDGED_ROWS_MIN: Final = 20
+"""An error rate over fewer rows is chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be called: its settings, and the key that was read from the environment."""
+
+    settings: ModelSettings
+    api_key: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class Work:
+    """One execution of ``node``. ``stop`` is set from outside when the run is to end."""
+
+    pipeline: Pipeline
+    node: Node
+    database: Database
+    writer: LandscapeWriter
+    handle: ExecutionHandle
+    clock: Clock
+    stop: threading.Event
+    model_of: Callable[[str], Model]
+    limit: int | None = None
+    tally: Tally = field(default_factory=Tally)
+    pool_stats: Mapping[str, JSON] | None = None
+    _tickets: list[Future[None]] = field(default_factory=list)
+
+    def now(self) -> str:
+        """The time of day as the Landscape stores it."""
+        return timestamp(self.clock.now())
+
+    def feeds(self) -> tuple[Feed, ...]:
+        """The ports that feed this node."""
+        return feeds_of(self.node)
+
+    def waiting(self, *, include_done: bool = False) -> Waiting:
+        """Who waits for this node."""
+        return Waiting(self.handle.run_id, self.node.node_id, self.feeds(), include_done)
+
+    def tokens(self, *, include_done: bool = False) -> Iterator[Token]:
+        """The waiting tokens in order."""
+        return waiting_tokens(self.database, self.waiting(include_done=include_done))
+
+    def submit(self, unit: Unit) -> None:
+        """Hand a unit to the writer; waits while too many are under way.
+
+        Raises:
+            LandscapeError: an earlier unit could not be written.
+        """
+        self._tickets.append(self.writer.submit(self.handle, unit))
+        while len(self._tickets) > UNITS_AHEAD_MAX:
+            self._tickets.pop(0).result()
+
+    def flush(self) -> None:
+        """Wait until everything that was submitted is durable."""
+        while self._tickets:
+            self._tickets.pop(0).result()
+
+    def attempts(self, token_ids: Sequence[str]) -> dict[str, int]:
+        """How often each token was at this node before; empty in a node's first execution."""
+        if self.handle.attempt == 1:
+            return {}
+        return earlier_attempts(self.database, self.node.node_id, token_ids)
+
+    def judge_errors(self, max_error_rate: float) -> None:
+        """Stop the node when too many of its rows fail.
+
+        Raises:
+            NodeStoppedError: with ``error_rate_exceeded``.
+        """
+        failed, seen = self.tally.rows_failed, self.tally.rows_failed + self.tally.rows_out
+        if seen >= JUDGED_ROWS_MIN and failed / seen > max_error_rate:
+            code, count = self.tally.failures.most_common(1)[0]
+            raise NodeStoppedError(
+                f"{failed} of {seen} rows failed, most with {code!r} ({count}): more than max_error_rate allows "
+                f"({max_error_rate:.0%}).",
+                code="error_rate_exceeded",
+                where=f"step {self.node.node_id!r}",
+                hint="mend the cause and resume, or raise max_error_rate",
+            )
+
+    def check_stop(self) -> None:
+        """Raise if the run is to end.
+
+        Raises:
+            NodeStoppedError: with ``interrupted``.
+        """
+        if self.stop.is_set():
+            raise NodeStoppedError(
+                "The run was asked to stop.", code="interrupted", hint="resume it: the rest of the rows waits"
+            )
+
+
+def feeds_of(node: Node) -> tuple[Feed, ...]:
+    """The ports that feed a node, as the Landscape asks for them."""
+    return tuple(Feed(port.node_id, port.name, port.node_id == SOURCE) for port in node.inputs)
+
+
+def pages(tokens: Iterator[Token], page_tokens: int) -> Iterator[list[Token]]:
+    """The tokens in lists of at most ``page_tokens``."""
+    page: list[Token] = []
+    for token in tokens:
+        page.append(token)
+        if len(page) == page_tokens:
+            yield page
+            page = []
+    if page:
+        yield page

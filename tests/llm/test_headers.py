@@ -1,0 +1,44 @@
+"""Which headers of a response are kept, and in what state."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth_dagster.llm.headers import HEADERS_MAX, VALUE_CHARS_MAX, kept_headers, request_id, scrubbed
+
+
+@pytest.mark.parametrize(
+    "name", ["Set-Cookie", "Authorization", "api-key", "Server", "X-Rate", "Retry-After-"]
+)
+def test_a_header_that_is_not_listed_is_dropped(name: str) -> None:
+    assert kept_headers([(name, "x")], secret="") == {}
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "X-RateLimit-Reset-Tokens", "x-ms-region", "REQUEST-ID"])
+def test_a_listed_header_is_kept_in_lower_case(name: str) -> None:
+    assert kept_headers([(name, "x")], secret="") == {name.lower(): "x"}
+
+
+@given(
+    st.lists(st.tuples(st.from_regex(r"x-ratelimit-[a-z]{1,300}", fullmatch=True), st.text()), max_size=60)
+)
+def test_what_is_kept_is_bounded_and_plain(headers: list[tuple[str, str]]) -> None:
+    kept = kept_headers(headers, secret="")
+    assert len(kept) <= HEADERS_MAX
+    assert all(value.isascii() and len(value) <= VALUE_CHARS_MAX for value in kept.values())
+
+
+def test_a_value_that_repeats_the_secret_is_kept_without_it() -> None:
+    assert kept_headers([("x-request-id", "for s3cret")], secret="s3cret") == {"x-request-id": "for [key]"}
+
+
+def test_nothing_is_hidden_where_there_is_no_secret() -> None:
+    assert scrubbed("none of it", "") == "none of it"
+
+
+def test_the_request_id_is_that_of_whichever_provider() -> None:
+    assert request_id({"apim-request-id": "a"}) == "a"
+    assert request_id({"request-id": "b", "x-request-id": "c"}) == "c"
+    assert request_id({}) is None
