@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command line: it reads the Landscape, and launches through Dagster. One module a command."""

@@ -6,6 +6,7 @@ what was to be written, and a difference is loud and final.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy.engine import Connection
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from elspeth_dagster.errors import AuditConflictError, FenceLostError
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.handle import ExecutionHandle
-from elspeth_dagster.landscape.records import COMPARED_COLUMNS, Record, Statements, Unit, statements
+from elspeth_dagster.landscape.records import COMPARED_COLUMNS, Cell, Record, Statements, Unit, statements
 
 _TABLE_ORDER: Final = tuple(table.name for table in schema.metadata.sorted_tables)
 _CONTENT: Final = frozenset(table.name for table in schema.CONTENT)
@@ -30,7 +31,7 @@ def store(connection: Connection, unit: Unit) -> None:
     try:
         for table in _TABLE_ORDER:
             if records := unit.inserts.get(table):
-                _insert(connection, statements(table, dialect), records)
+                _insert(connection, statements(table, dialect), records, unit.closings.get(table, []))
         for table in _TABLE_ORDER:
             if records := unit.closings.get(table):
                 _close(connection, statements(table, dialect), records)
@@ -61,11 +62,15 @@ def check_fence(connection: Connection, execution: ExecutionHandle) -> None:
         )
 
 
-def _insert(connection: Connection, to: Statements, records: list[Record]) -> None:
+def _insert(connection: Connection, to: Statements, records: list[Record], closings: list[Record]) -> None:
+    if connection.dialect.name == "postgresql":
+        # In key order: two transactions that store the same keys then wait for each other in one direction only.
+        records = sorted(records, key=to.key)
     written = connection.exec_driver_sql(to.insert, records).rowcount
     if written != len(records) and to.table not in _CONTENT:
+        finals = {to.key(record): record for record in closings}
         for record in records:
-            _compare(connection, to, record)
+            _compare(connection, to, record, or_final=finals.get(to.key(record)))
 
 
 def _close(connection: Connection, to: Statements, records: list[Record]) -> None:
@@ -79,19 +84,34 @@ def _close(connection: Connection, to: Statements, records: list[Record]) -> Non
             _compare(connection, to, record)
 
 
-def _compare(connection: Connection, to: Statements, record: Record) -> None:
+def _compare(
+    connection: Connection, to: Statements, record: Record, *, or_final: Record | None = None
+) -> None:
+    """Make sure that what is there is ``record``; or its final form, where the unit was stored once already."""
     key = to.key(record)
     found = connection.exec_driver_sql(to.select, key).first()
-    compared = COMPARED_COLUMNS.get(to.table, to.columns)
     if found is None:
-        raise AuditConflictError(f"Record {_shown(key)} of {to.table} was to be closed, but is not there.")
+        raise AuditConflictError(
+            f"Record {_shown(key)} of {to.table} was to be closed, but is not there.",
+            where=f"table {to.table}",
+        )
+    other = _difference(to, record, found)
+    if other is None or (or_final is not None and _difference(to, or_final, found) is None):
+        return
+    raise AuditConflictError(
+        f"Record {_shown(key)} of {to.table} is there already, with another {other}.",
+        where=f"table {to.table}",
+        hint="the input or the decision changed since it was recorded; start a new run",
+    )
+
+
+def _difference(to: Statements, record: Record, found: Sequence[Cell]) -> str | None:
+    """The first compared column in which they differ."""
+    compared = COMPARED_COLUMNS.get(to.table, to.columns)
     for name, wrote, there in zip(to.columns, record, found, strict=True):
-        if name in compared and wrote != there:
-            raise AuditConflictError(
-                f"Record {_shown(key)} of {to.table} is there already, with another {name}.",
-                where=f"table {to.table}",
-                hint="the input or the decision changed since it was recorded; start a new run",
-            )
+        if wrote != there and name in compared:
+            return name
+    return None
 
 
 def _shown(key: Record) -> str:

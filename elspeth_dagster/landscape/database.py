@@ -1,12 +1,14 @@
 """One connection pool to one Landscape, SQLite or PostgreSQL, with what each needs to be safe.
 
 SQLite: write-ahead log, foreign keys on, `synchronous=FULL`, and writing transactions that begin IMMEDIATE (a deferred
-one that reads and then writes fails with "database is locked" whatever the time-out). PostgreSQL: psycopg 3.
+one that reads and then writes fails with "database is locked" whatever the time-out). PostgreSQL: psycopg 3, and reads
+that are REPEATABLE READ. A database that is somebody else's is looked at, and left as it was.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError, OperationalError
 
 from elspeth_dagster.errors import LandscapeUnavailableError, SchemaVersionError
 from elspeth_dagster.landscape.schema import REVISION
@@ -26,6 +28,16 @@ BUSY_TIMEOUT_MS: Final = (
 PAGE_BYTES: Final = 16_384  # fewer, wider pages: a row's record and its bodies mostly fit one
 CACHE_KIB: Final = 65_536  # bounded, and flat as the table grows: keys come in row order
 WRITE_OPTION: Final = "elspeth_write"
+WAL_TRIES_MAX: Final = 50  # with the wait below: half a second, for a step of some milliseconds
+WAL_WAIT_S: Final = 0.01
+ALONE_LOCK: Final = 0x5EED_1A5D  # the number of PostgreSQL's advisory lock for `Database.alone`
+SECRET_OPTIONS: Final = ("password", "sslpassword")  # libpq takes them in a URL's query too
+
+_DRIVERS: Final = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
 
 
 class Database:
@@ -43,13 +55,19 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return self.url.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: one consistent view."""
-        with self._failures_named(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with self._failures_named(), self.engine.connect() as connection:
+            reading = connection
+            if self.dialect == "postgresql":
+                reading = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with reading.begin():
+                yield reading
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -59,6 +77,17 @@ class Database:
             with writing.begin():
                 yield writing
 
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """A writing transaction beside which no other of this kind runs: for what reads first and decides on it.
+
+        SQLite has one writer at a time anyway. PostgreSQL would let two of them read the same and both decide.
+        """
+        with self.write() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ALONE_LOCK})")
+            yield connection
+
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -67,13 +96,19 @@ class Database:
     def _failures_named(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.OperationalError as error:
+        except OperationalError as error:
             raise LandscapeUnavailableError(
                 f"The Landscape cannot be used: {error.orig}",
                 where=self.shown_url,
                 hint="check that the path or server exists, has space, and can be written",
             ) from error
         except DatabaseError as error:
+            if error.statement is None and self.dialect == "postgresql":
+                raise LandscapeUnavailableError(
+                    f"The Landscape cannot be connected to: {error.orig}",
+                    where=self.shown_url,
+                    hint="check the options in the URL",
+                ) from error
             if "not a database" in str(error.orig) or "malformed" in str(error.orig):
                 raise SchemaVersionError(
                     f"This is no readable SQLite database: {error.orig}",
@@ -93,7 +128,8 @@ class Database:
         with self.read() as connection:
             names = set(sa.inspect(connection).get_table_names())
             if "alembic_version" in names and "node_states" in names:
-                return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+                version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+                return "no version at all" if version is None else str(version)
         if names:
             raise SchemaVersionError(
                 "The database holds tables of something else.",
@@ -118,20 +154,19 @@ class Database:
 
 
 def parsed_url(url: str) -> URL:
-    """The URL with its driver named: psycopg 3 for PostgreSQL.
+    """The URL with the driver that is used: the standard library's for SQLite, psycopg 3 for PostgreSQL.
 
     Raises:
         LandscapeUnavailableError: it is no URL of SQLite or PostgreSQL.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise _bad_url("The Landscape's URL cannot be read.") from error
-    if parsed.drivername in {"postgresql", "postgres"}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-        raise _bad_url(f"The Landscape lives in SQLite or PostgreSQL, not {parsed.get_backend_name()!r}.")
-    return parsed
+    except (ArgumentError, ValueError):  # what cannot be parsed may hold a password: its text goes no further
+        raise _bad_url("The Landscape's URL cannot be read.") from None
+    backend = parsed.get_backend_name()
+    if backend not in _DRIVERS:
+        raise _bad_url(f"The Landscape lives in SQLite or PostgreSQL, not {backend!r}.")
+    return parsed.set(drivername=_DRIVERS[backend])
 
 
 def _bad_url(what: str) -> LandscapeUnavailableError:
@@ -160,7 +195,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _make_folder(url: URL) -> None:
-    if not url.database or url.database == ":memory:":
+    if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
         raise _bad_url("The Landscape needs a file: what is only in memory proves nothing later.")
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -176,13 +211,38 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(
         "PRAGMA recursive_triggers=ON"
     )  # so that REPLACE cannot delete behind the triggers' back
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Give a new file its journal mode. The mode is kept in the file, and any other file may be somebody else's."""
+    for tries_left in range(WAL_TRIES_MAX - 1, -1, -1):
+        try:
+            if _is_new(connection):
+                connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # Another process gives it at this moment; here SQLite fails at once, whatever the time-out.
+            if not tries_left or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(WAL_WAIT_S)
+        else:
+            return
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    """Whether the file is empty. SQLite takes one that is shorter than a page for empty, and would write over it."""
+    _, _, path = connection.execute("PRAGMA database_list").fetchone()
+    size_bytes = Path(path).stat().st_size  # before the pages: another process may be making the first one
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if size_bytes and not pages:
+        raise sqlite3.DatabaseError("file is not a database")
+    return not pages
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -196,8 +256,10 @@ def is_passing(error: BaseException) -> bool:
         return False
     if error.connection_invalidated:
         return True
+    if isinstance(error.orig, sqlite3.Error):
+        sqlite_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        return sqlite_code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
     code = getattr(error.orig, "sqlstate", None)
-    if code is not None:
-        return code in {"40001", "40P01", "55P03"} or code.startswith(("08", "57P"))
-    sqlite_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    return sqlite_code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    if code is None:  # no answer from the server at all: it restarts, or another takes its place
+        return isinstance(error, OperationalError)
+    return code in {"40001", "40P01", "55P03"} or code.startswith(("08", "57P"))

@@ -19,11 +19,11 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.landscape.records import Record, Unit, closed, opened
-from elspeth_dagster.landscape.registration import EndOf, RunRegistration
+from elspeth_dagster.landscape.registration import EndOf, RunRegistration, closed_attempt
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes
 from elspeth_dagster.model.clock import Clock, timestamp
-from elspeth_dagster.model.outcome import CallStatus, ExecutionStatus, StateStatus
+from elspeth_dagster.model.outcome import CallStatus, ExecutionStatus, RunStatus, StateStatus
 from elspeth_dagster.model.row import JSON
 
 
@@ -39,18 +39,19 @@ def begin_execution(
     ended = {holder: end_of(holder) is not None for holder in _holders(database, run, node_id, partition)}
     now = timestamp(clock.now())
     stale = timestamp(clock.now() - dt.timedelta(seconds=STALE_S))
-    with database.write() as connection:
-        lease = _locked(
-            connection,
-            schema.leases,
-            schema.leases.c.pipeline == run.pipeline,
-            schema.leases.c.partition_key == partition,
-        )
+    with database.alone() as connection:
+        # The fence first, as a committing writer does that refreshes its lease afterwards.
         fence = _locked(
             connection,
             schema.fences,
             schema.fences.c.run_id == run.run_id,
             schema.fences.c.node_id == node_id,
+        )
+        lease = _locked(
+            connection,
+            schema.leases,
+            schema.leases.c.pipeline == run.pipeline,
+            schema.leases.c.partition_key == partition,
         )
         for held, what in ((lease, f"pipeline {run.pipeline!r}"), (fence, f"node {node_id!r}")):
             if held is not None and not _may_take(held, run, ended, stale):
@@ -113,91 +114,97 @@ def _next_attempt(connection: Connection, run_id: str, node_id: str) -> int:
 
 
 def _take(connection: Connection, handle: ExecutionHandle, now: str) -> None:
-    """Replace lease, fence and progress: operational rows of one key each."""
-    partition = handle.partition_key or ""
-    leases, fences, progress = schema.leases, schema.fences, schema.progress
-    connection.execute(
-        sa.delete(leases).where(leases.c.pipeline == handle.pipeline, leases.c.partition_key == partition)
-    )
-    connection.execute(
-        sa.insert(leases).values(
-            pipeline=handle.pipeline,
-            partition_key=partition,
-            run_id=handle.run_id,
-            dagster_run_id=handle.dagster_run_id,
-            heartbeat_at=now,
-        )
-    )
-    for table in (fences, progress):
-        connection.execute(
-            sa.delete(table).where(table.c.run_id == handle.run_id, table.c.node_id == handle.node_id)
-        )
-    connection.execute(
-        sa.insert(fences).values(
-            run_id=handle.run_id,
-            node_id=handle.node_id,
-            execution_id=handle.execution_id,
-            dagster_run_id=handle.dagster_run_id,
-            heartbeat_at=now,
-        )
-    )
-    connection.execute(
-        sa.insert(progress).values(
-            run_id=handle.run_id,
-            node_id=handle.node_id,
-            execution_id=handle.execution_id,
-            rows_done=0,
-            rows_failed=0,
-            rows_total=None,
-            updated_at=now,
-        )
-    )
+    """Take lease, fence and progress: operational rows of one key each."""
+    holder: dict[str, str | int | None] = {"dagster_run_id": handle.dagster_run_id, "heartbeat_at": now}
+    lease = {"pipeline": handle.pipeline, "partition_key": handle.partition_key or ""}
+    place = {"run_id": handle.run_id, "node_id": handle.node_id}
+    execution = {"execution_id": handle.execution_id}
+    counts: dict[str, str | int | None] = {
+        "rows_done": 0,
+        "rows_failed": 0,
+        "rows_total": None,
+        "updated_at": now,
+    }
+    _put(connection, schema.fences, place, execution | holder)
+    _put(connection, schema.leases, lease, {"run_id": handle.run_id} | holder)
+    _put(connection, schema.progress, place, execution | counts)
+
+
+def _put(
+    connection: Connection,
+    table: sa.Table,
+    key: Mapping[str, str],
+    values: Mapping[str, str | int | None],
+) -> None:
+    """Update a row in place, or make it: who waits for its lock sees what it became, not that it went."""
+    of_key = (table.c[column] == value for column, value in key.items())
+    if connection.execute(sa.update(table).where(*of_key).values(values)).rowcount == 0:
+        connection.execute(sa.insert(table).values({**key, **values}))
 
 
 def _opening(connection: Connection, handle: ExecutionHandle, now: str) -> Unit:
-    """This execution's open record, and the closing of everything that its predecessors left open.
-
-    A call closes as unknown: its process died before an answer was kept, and it may have been paid for.
-    """
+    """This execution's open record, and the closing of everything that its predecessors left open."""
     unit = Unit()
     unit.insert("node_executions", _open_record(handle))
-    executions, states, calls = schema.node_executions, schema.node_states, schema.calls
-    of_node = (executions.c.run_id == handle.run_id, executions.c.node_id == handle.node_id)
-    for record in connection.execute(sa.select(executions).where(*of_node, executions.c.status == "open")):
-        unit.close(
-            "node_executions",
-            closed("node_executions", record, status=ExecutionStatus.SUPERSEDED.value, completed_at=now),
+    _close_attempts(connection, handle, unit, now)
+    executions = schema.node_executions
+    for record in connection.execute(
+        sa.select(executions).where(
+            executions.c.run_id == handle.run_id,
+            executions.c.node_id == handle.node_id,
+            executions.c.status == ExecutionStatus.OPEN.value,
         )
-    open_states = (
+    ):
+        superseded = closed(
+            "node_executions", record, status=ExecutionStatus.SUPERSEDED.value, completed_at=now
+        )
+        unit.close("node_executions", superseded)
+    _close_visits(connection, handle, unit, now)
+    return unit
+
+
+def _close_attempts(connection: Connection, handle: ExecutionHandle, unit: Unit, now: str) -> None:
+    """Who held the lease is dead by the rule under which it was taken, and so are the run's other attempts."""
+    attempts = schema.run_attempts
+    for record in connection.execute(
+        sa.select(attempts).where(
+            attempts.c.run_id == handle.run_id,
+            attempts.c.dagster_run_id != handle.dagster_run_id,
+            attempts.c.status == RunStatus.RUNNING.value,
+        )
+    ):
+        reason = "taken over by another attempt"
+        unit.close("run_attempts", closed_attempt(record, RunStatus.INTERRUPTED, reason, None, now))
+
+
+def _close_visits(connection: Connection, handle: ExecutionHandle, unit: Unit, now: str) -> None:
+    """States close as interrupted. Calls close as unknown: no answer was kept, and they may have been paid for."""
+    states, calls = schema.node_states, schema.calls
+    left_open = (
         states.c.run_id == handle.run_id,
         states.c.node_id == handle.node_id,
-        states.c.status == "open",
+        states.c.status == StateStatus.OPEN.value,
     )
-    for record in connection.execute(sa.select(states).where(*open_states)):
-        unit.close(
+    for record in connection.execute(sa.select(states).where(*left_open)):
+        interrupted = closed(
             "node_states",
-            closed(
-                "node_states",
-                record,
-                status=StateStatus.INTERRUPTED.value,
-                completed_at=now,
-                execution_id=handle.execution_id,
-            ),
+            record,
+            status=StateStatus.INTERRUPTED.value,
+            completed_at=now,
+            execution_id=handle.execution_id,
         )
+        unit.close("node_states", interrupted)
     open_calls = sa.select(calls).join(states, states.c.state_id == calls.c.state_id)
-    for record in connection.execute(open_calls.where(*open_states, calls.c.status == "open")):
-        unit.close(
+    for record in connection.execute(open_calls.where(*left_open, calls.c.status == CallStatus.OPEN.value)):
+        unknown = closed(
             "calls",
-            closed(
-                "calls",
-                record,
-                status=CallStatus.UNKNOWN.value,
-                error_json=_json({"code": "outcome_unknown"}),
-                answered_at=now,
-                execution_id=handle.execution_id,
-            ),
+            record,
+            status=CallStatus.UNKNOWN.value,
+            error_json=_json({"code": "outcome_unknown"}),
+            answered_at=now,
+            execution_id=handle.execution_id,
         )
-    return unit
+        unit.close("calls", unknown)
 
 
 def ended_execution(

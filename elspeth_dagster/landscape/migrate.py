@@ -9,15 +9,11 @@ from alembic.config import Config
 
 from elspeth_dagster.landscape.database import Database
 
-_CREATION_LOCK = 0x5EED_1A5D  # an advisory lock's number: two processes never migrate one database at once
-
 
 def upgrade(database: Database) -> None:
-    """Apply every migration that is missing, in one transaction."""
+    """Apply every migration that is missing, in one transaction; two processes never do so at once."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with database.write() as connection:
-        if database.dialect == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+    with database.alone() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

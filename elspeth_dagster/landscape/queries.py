@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.schema import payloads, validation_errors
+from elspeth_dagster.model.canonical import parsed
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
 
@@ -38,14 +39,14 @@ def violations_of(database: Database, row_ids: Sequence[str]) -> dict[str, list[
 
 def error_details(database: Database, tokens: Sequence[Token]) -> dict[str, dict[str, JSON]]:
     """The message and detail of each of these failed tokens' errors, where they were kept and not purged."""
-    wanted = {token.token_id: detail for token in tokens if (detail := _detail_hash(token)) is not None}
+    wanted = {token.token_id: digest for token in tokens if (digest := _detail_hash(token)) is not None}
     salts = {token.token_id: token.salt_id for token in tokens}
     found: dict[str, dict[str, JSON]] = {}
     with database.read() as connection:
         for token_id, detail_hash in wanted.items():
             body = payload_body(connection, salts[token_id], detail_hash)
-            if body is not None:
-                found[token_id] = json.loads(body)
+            if body is not None and isinstance(detail := parsed(body), dict):
+                found[token_id] = detail
     return found
 
 

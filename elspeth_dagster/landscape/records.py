@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
-from sqlalchemy import Table
+from sqlalchemy import Float, Table
 
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.model.canonical import record_hash
@@ -55,7 +55,8 @@ class Unit:
 
 def sealed(table: str, *cells: Cell) -> Record:
     """A final evidence record: ``cells`` are its columns in schema order, without the hash."""
-    return (*cells, record_hash(table, cells))
+    kept = _as_kept(table, cells)
+    return (*kept, record_hash(table, kept))
 
 
 def opened(*cells: Cell) -> Record:
@@ -69,7 +70,29 @@ def closed(table: str, record: Sequence[Cell], **changes: Cell) -> Record:
     cells = list(record[:-1])
     for column, cell in changes.items():
         cells[positions[column]] = cell
-    return (*cells, record_hash(table, cells))
+    kept = _as_kept(table, cells)
+    return (*kept, record_hash(table, kept))
+
+
+def _as_kept(table: str, cells: Sequence[Cell]) -> Sequence[Cell]:
+    """The cells as the database gives them back, and so as they are hashed.
+
+    A column of fractions turns 5 into 5.0, and SQLite's -0.0 into 0.0; adding 0.0 does both.
+    """
+    fractions = _fractions(table)
+    if not fractions:
+        return cells
+    kept = list(cells)
+    for index in fractions:
+        if isinstance(cell := kept[index], int | float):
+            kept[index] = cell + 0.0
+    return kept
+
+
+@cache
+def _fractions(table: str) -> tuple[int, ...]:
+    columns = schema.metadata.tables[table].columns
+    return tuple(index for index, column in enumerate(columns) if isinstance(column.type, Float))
 
 
 @cache

@@ -19,7 +19,7 @@ from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
 from elspeth_dagster.model import ids
-from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
+from elspeth_dagster.model.canonical import canonical_bytes, parsed, plain_hash
 from elspeth_dagster.model.clock import Clock, timestamp
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.model.row import JSON
@@ -70,7 +70,7 @@ def register(database: Database, run: RunRegistration, *, clock: Clock, end_of: 
         ConfigChangedError: an earlier attempt of the run decided by another configuration.
     """
     ends = {attempt: end_of(attempt) for attempt in _other_open_attempts(database, run)}
-    with database.write() as connection:
+    with database.alone() as connection:
         key = _known_key(connection, run.run_id)
         if key is None:
             key = ids.run_key(run.run_id, taken=_taken_keys(connection, run.run_id))
@@ -133,11 +133,8 @@ def _refuse_changes(connection: Connection, run: RunRegistration) -> None:
     found = connection.execute(
         sa.select(table.c.node_id, table.c.kind, table.c.config_json).where(table.c.run_id == run.run_id)
     )
-    before = {node_id: {"kind": kind, **json.loads(config)} for node_id, kind, config in found}
-    after = {
-        node.node_id: {"kind": node.kind, **json.loads(canonical_bytes(dict(node.config)))}
-        for node in run.nodes
-    }
+    before = {node_id: _decision(kind, config.encode()) for node_id, kind, config in found}
+    after = {node.node_id: _decision(node.kind, canonical_bytes(dict(node.config))) for node in run.nodes}
     differences = list(_differences(before, after))
     if differences:
         raise ConfigChangedError(
@@ -147,17 +144,33 @@ def _refuse_changes(connection: Connection, run: RunRegistration) -> None:
         )
 
 
+def _decision(kind: str, config: bytes) -> Mapping[str, JSON]:
+    found = parsed(config)
+    assert isinstance(found, dict)  # noqa: S101 - every node's configuration is an object
+    return {"kind": kind, **found}
+
+
 def _differences(
     before: Mapping[str, Mapping[str, JSON]], after: Mapping[str, Mapping[str, JSON]]
 ) -> list[str]:
     found = [f"node {name!r} is new" for name in after if name not in before]
     found += [f"node {name!r} is gone" for name in before if name not in after]
-    for name in before.keys() & after.keys():
-        for key in sorted(before[name].keys() | after[name].keys()):
-            old, new = before[name].get(key), after[name].get(key)
-            if old != new:
-                found.append(f"{name}.{key} was {_shortened(old)}, is {_shortened(new)}")
+    for name in (name for name in after if name in before):
+        old, new = _flat(name, dict(before[name])), _flat(name, dict(after[name]))
+        for place in sorted(old.keys() | new.keys()):
+            was, now = old.get(place), new.get(place)
+            if _json(was) != _json(now):  # as it is hashed: true is not 1
+                found.append(f"{place} was {_shortened(was)}, is {_shortened(now)}")
     return found
+
+
+def _flat(place: str, value: JSON) -> dict[str, JSON]:
+    """Each value with the path that leads to it: ``judge.model.base_url``."""
+    if not isinstance(value, dict) or not value:
+        return {place: value}
+    return {
+        inner: leaf for key, part in value.items() for inner, leaf in _flat(f"{place}.{key}", part).items()
+    }
 
 
 def _shortened(value: JSON, chars_max: int = 60) -> str:
@@ -184,18 +197,16 @@ def _other_open_attempts(database: Database, run: RunRegistration) -> list[str]:
 def _register_attempt(
     connection: Connection, run: RunRegistration, ends: Mapping[str, RunStatus | None], now: str
 ) -> None:
+    """Open this attempt and close those that ended; what may still live is closed by whoever takes its lease."""
     table = schema.run_attempts
     attempts = list(connection.execute(sa.select(table).where(table.c.run_id == run.run_id)))
     if any(attempt.dagster_run_id == run.dagster_run_id for attempt in attempts):
         return
     unit = Unit()
     for attempt in attempts:
-        if attempt.status == RunStatus.RUNNING:
-            status = ends.get(attempt.dagster_run_id) or RunStatus.INTERRUPTED
-            unit.close(
-                "run_attempts",
-                _closed(attempt, status, "followed by another attempt", None, now),
-            )
+        end = ends.get(attempt.dagster_run_id)
+        if attempt.status == RunStatus.RUNNING and end is not None:
+            unit.close("run_attempts", closed_attempt(attempt, end, "followed by another attempt", None, now))
     unit.insert(
         "run_attempts",
         opened(
@@ -218,20 +229,21 @@ def close_attempt(
 ) -> None:
     """Close an attempt, unless it is closed already."""
     table = schema.run_attempts
-    with database.write() as connection:
+    with database.alone() as connection:
         found = connection.execute(
             sa.select(table).where(table.c.run_id == run_id, table.c.dagster_run_id == dagster_run_id)
         ).first()
         if found is None or found.status != RunStatus.RUNNING:
             return
         unit = Unit()
-        unit.close("run_attempts", _closed(found, status, reason, counts, timestamp(clock.now())))
+        unit.close("run_attempts", closed_attempt(found, status, reason, counts, timestamp(clock.now())))
         store(connection, unit)
 
 
-def _closed(
+def closed_attempt(
     record: Sequence[Cell], status: RunStatus, reason: str, counts: Mapping[str, JSON] | None, now: str
 ) -> Record:
+    """The final form of an open attempt."""
     return closed(
         "run_attempts",
         record,

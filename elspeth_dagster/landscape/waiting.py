@@ -40,13 +40,17 @@ class Waiting:
     include_done: bool = False
 
 
-def waiting_tokens(database: Database, of: Waiting, *, page_tokens: int = PAGE_TOKENS) -> Iterator[Token]:
+def waiting_tokens(
+    database: Database, of: Waiting, *, page_tokens: int = PAGE_TOKENS, with_bodies: bool = True
+) -> Iterator[Token]:
     """Every token that waits, in order of ``order_key``; holds a page per feed in memory.
+
+    Without bodies, the tokens' rows and salts are empty: for who only needs to know which they are.
 
     Raises:
         LandscapeError: a row's body was purged.
     """
-    streams = [_one_feed(database, of, feed, page_tokens) for feed in of.feeds]
+    streams = [_one_feed(database, of, feed, page_tokens, with_bodies=with_bodies) for feed in of.feeds]
     if len(streams) == 1:
         return streams[0]
     return heapq.merge(*streams, key=attrgetter("order_key"))
@@ -58,8 +62,10 @@ def count_waiting(database: Database, of: Waiting) -> int:
         return sum(_count(connection, of, feed) for feed in of.feeds)
 
 
-def _one_feed(database: Database, of: Waiting, feed: Feed, page_tokens: int) -> Iterator[Token]:
-    statement = _statement(of, feed)
+def _one_feed(
+    database: Database, of: Waiting, feed: Feed, page_tokens: int, *, with_bodies: bool
+) -> Iterator[Token]:
+    statement = _statement(of, feed, with_bodies=with_bodies)
     after = b""
     while True:
         with database.read() as connection:
@@ -89,69 +95,62 @@ def _one_feed(database: Database, of: Waiting, feed: Feed, page_tokens: int) -> 
 
 
 def _count(connection: Connection, of: Waiting, feed: Feed) -> int:
-    inner = _selected(of, feed, sa.literal(1))
-    return int(connection.execute(sa.select(sa.func.count()).select_from(inner.subquery())).scalar_one())
+    table = rows if feed.is_source else node_states
+    statement = sa.select(sa.func.count()).select_from(table).where(*_of_feed(of, feed))
+    return int(connection.execute(statement).scalar_one())
 
 
-def _statement(of: Waiting, feed: Feed) -> Selected:
-    handed = node_states.c.output_hash
-    row_hash = (
-        rows.c.data_hash if feed.is_source else sa.func.coalesce(handed, node_states.c.input_hash)
-    )  # a failed state has no output: its row is the one that came in
-    error = sa.null() if feed.is_source else node_states.c.error_json
+def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
     order_key = tokens.c.order_key if feed.is_source else node_states.c.order_key
-    selected = _selected(
-        of,
-        feed,
-        tokens.c.token_id,
-        tokens.c.row_id,
-        order_key.label("order_key"),
-        tokens.c.salt_id,
-        row_salts.c.salt,
-        row_hash.label("row_hash"),
-        payloads.c.body,
-        error.label("error_json"),
-        bodies_of=row_hash,
-    )
+    row_hash: sa.ColumnElement[Any] = rows.c.data_hash
+    error: sa.ColumnElement[Any] = sa.null()
+    joined = tokens.join(rows, rows.c.row_id == tokens.c.token_id)
+    if not feed.is_source:
+        # A failed state has no output: its row is the one that came in.
+        row_hash = sa.func.coalesce(node_states.c.output_hash, node_states.c.input_hash)
+        error = node_states.c.error_json
+        joined = node_states.join(tokens, tokens.c.token_id == node_states.c.token_id)
+    salt: sa.ColumnElement[Any] = sa.literal(b"")
+    body: sa.ColumnElement[Any] = sa.literal(b"")
+    if with_bodies:
+        salt, body = row_salts.c.salt, payloads.c.body
+        same_body = sa.and_(payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == row_hash)
+        joined = joined.outerjoin(row_salts, row_salts.c.salt_id == tokens.c.salt_id)
+        joined = joined.outerjoin(payloads, same_body)
     return (
-        selected.where(order_key > sa.bindparam("after", type_=sa.LargeBinary))
+        sa.select(
+            tokens.c.token_id,
+            tokens.c.row_id,
+            order_key.label("order_key"),
+            tokens.c.salt_id,
+            salt.label("salt"),
+            row_hash.label("row_hash"),
+            body.label("body"),
+            error.label("error_json"),
+        )
+        .select_from(joined)
+        .where(
+            *_of_feed(of, feed),
+            tokens.c.run_id == of.run_id,
+            order_key > sa.bindparam("after", type_=sa.LargeBinary),
+        )
         .order_by(order_key)
         .limit(sa.bindparam("page", type_=sa.Integer))
     )
 
 
-def _selected(
-    of: Waiting,
-    feed: Feed,
-    *columns: sa.ColumnElement[Any],
-    bodies_of: sa.ColumnElement[bytes] | None = None,
-) -> Selected:
-    if feed.is_source:
-        joined = tokens.join(rows, rows.c.row_id == tokens.c.token_id)
-        where = [
-            tokens.c.run_id == of.run_id,
-            rows.c.source_node_id == feed.node_id,
-            rows.c.out_port == feed.port,
-        ]
-    else:
-        joined = node_states.join(tokens, tokens.c.token_id == node_states.c.token_id)
-        where = [
-            node_states.c.run_id == of.run_id,
-            node_states.c.node_id == feed.node_id,
-            node_states.c.out_port == feed.port,
-        ]
-    if bodies_of is not None:
-        joined = joined.outerjoin(row_salts, row_salts.c.salt_id == tokens.c.salt_id).outerjoin(
-            payloads,
-            sa.and_(payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == bodies_of),
-        )
+def _of_feed(of: Waiting, feed: Feed) -> list[sa.ColumnElement[bool]]:
+    """What left by this port, less what the node has finished with."""
+    table, token_id = (rows, rows.c.row_id) if feed.is_source else (node_states, node_states.c.token_id)
+    node_id = rows.c.source_node_id if feed.is_source else node_states.c.node_id
+    where = [table.c.run_id == of.run_id, node_id == feed.node_id, table.c.out_port == feed.port]
     if not of.include_done:
         done = node_states.alias("done")
         where.append(
             ~sa.exists().where(
-                done.c.token_id == tokens.c.token_id,
+                done.c.token_id == token_id,
                 done.c.node_id == of.node_id,
                 done.c.status.in_(("completed", "failed")),
             )
         )
-    return sa.select(*columns).select_from(joined).where(*where)
+    return where

@@ -5,7 +5,8 @@ commit runs becomes the next group. Each group belongs to one execution and chec
 execution still holds its fence. Nothing is dropped: a commit that fails fails the tickets, and every later unit of that
 execution with the same error.
 
-`_queue` is the only shared state; the thread owns the rest.
+`_queue` is the only shared state, and `_door` makes sure that nothing is put into it once it is closed; the thread
+owns the rest.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.model.clock import Clock, jitter
 
 GROUP_RECORDS_MAX: Final = 500  # enough to spread one fsync thin, little enough to keep a caller's wait short
-COMMIT_TRIES_MAX: Final = (
-    8  # with doubling waits: about 13 s of a database that locks, fails over or restarts
-)
+COMMIT_TRIES_MAX: Final = 8  # with doubling waits: about 6 s of a database that locks, fails over or restarts
 RETRY_WAIT_S: Final = 0.05
 
 Ticket = Future[None]
@@ -48,16 +47,23 @@ class LandscapeWriter:
         self._clock = clock
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._door = threading.Lock()
         self._watched: ExecutionHandle | None = None
         self._thread = threading.Thread(target=self._run, name="landscape-writer", daemon=True)
         self._thread.start()
 
     def submit(self, execution: ExecutionHandle, unit: Unit) -> Ticket:
         """Queue ``unit``; the ticket is done when it is durable, or carries the error."""
-        if self._closing.is_set():
-            raise LandscapeError("The Landscape's writer is closed.")
         ticket: Ticket = Future()
-        self._queue.put(_Job(execution, unit, ticket))
+        ticket.set_running_or_notify_cancel()  # a record is not taken back: who waits may go, the unit is stored
+        with self._door:
+            if self._closing.is_set():
+                raise LandscapeError(
+                    "The Landscape's writer is closed.",
+                    where=f"execution {execution.execution_id}",
+                    hint="nothing was stored; run the node while its Landscape is open",
+                )
+            self._queue.put(_Job(execution, unit, ticket))
         return ticket
 
     def write(self, execution: ExecutionHandle, unit: Unit) -> None:
@@ -74,8 +80,9 @@ class LandscapeWriter:
 
     def close(self) -> None:
         """Commit what is queued and end the thread."""
-        self._closing.set()
-        self._queue.put(None)
+        with self._door:
+            self._closing.set()
+            self._queue.put(None)
         self._thread.join()
 
     # The thread ------------------------------------------------------------------------------------------------------
@@ -95,7 +102,7 @@ class LandscapeWriter:
 
     def _next(self) -> _Job | None:
         try:
-            return self._queue.get(timeout=heartbeat.PROGRESS_S)
+            return self._queue.get(timeout=0 if self._closing.is_set() else heartbeat.PROGRESS_S)
         except queue.Empty:
             return None
 
@@ -158,6 +165,6 @@ class LandscapeWriter:
             with self._database.write() as connection:
                 check_fence(connection, execution)
                 heartbeat.beat(connection, execution, self._clock)
-        except ElspethError as error:
+        except Exception as error:  # noqa: BLE001 - told to whoever writes next; the thread goes on
             if not is_passing(error.__cause__ or error):
                 execution.failure = error

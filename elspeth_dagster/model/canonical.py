@@ -20,6 +20,18 @@ from elspeth_dagster.model.row import JSON, SAFE_INTEGER_MAX
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
+_SAFE_DIGITS_MAX = len(str(SAFE_INTEGER_MAX)) - 1
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number as it was: beyond 2^53-1 only a float is accepted, and 1e20 is written without its exponent."""
+    if len(digits) <= _SAFE_DIGITS_MAX:
+        return int(digits)
+    number = float(digits)
+    return number if abs(number) > SAFE_INTEGER_MAX else int(digits)
+
+
+_decode = json.JSONDecoder(parse_int=_whole).decode
 _encode_record = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 # Between these, Python and ECMAScript write a fraction alike: shortest digits, no exponent.
@@ -36,13 +48,13 @@ def canonical_bytes(value: JSON) -> bytes:
         if _same_either_way(value):
             return _encode(value).encode()
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # what rfc8785 and the UTF-8 encoder refuse with
         raise NotJSONError(f"The value has no canonical JSON form: {error}", field="") from error
 
 
 def parsed(body: bytes) -> JSON:
-    """The value whose canonical bytes these are."""
-    value: JSON = json.loads(body)
+    """A value whose canonical bytes these are: 1.0 comes back as 1 and -0.0 as 0, as RFC 8785 writes them."""
+    value: JSON = _decode(body.decode())
     return value
 
 
@@ -77,8 +89,7 @@ def _same_either_way(value: Any) -> bool:
         return bool(_PLAIN_FLOAT_MIN < abs(value) < _PLAIN_FLOAT_MAX and not value.is_integer())
     if kind is dict:
         return all(
-            key.__class__ is str and key.isascii() and _same_either_way(item)
-            for key, item in value.items()
+            key.__class__ is str and key.isascii() and _same_either_way(item) for key, item in value.items()
         )
     if kind is list:
         return all(_same_either_way(item) for item in value)

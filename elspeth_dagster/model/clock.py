@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 import uuid
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -39,9 +39,13 @@ def timestamp(moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def new_salt() -> bytes:
-    """16 random bytes, from the system's generator."""
-    return secrets.token_bytes(16)
+SALT_BYTES: Final = 16
+
+
+def new_salts(count: int) -> list[bytes]:
+    """``count`` times 16 random bytes, from the system's generator: asked once, since asking costs more than a hash."""
+    drawn = secrets.token_bytes(SALT_BYTES * count)
+    return [drawn[start : start + SALT_BYTES] for start in range(0, len(drawn), SALT_BYTES)]
 
 
 def new_id() -> str:

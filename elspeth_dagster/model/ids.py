@@ -5,15 +5,20 @@ Order is never read from an id: `order_key` bytes carry it, and compare as the t
 
 from __future__ import annotations
 
+from itertools import chain, count
+
 RUN_KEY_CHARS_MIN = 8
 
 
 def run_key(run_id: str, *, taken: frozenset[str] = frozenset()) -> str:
-    """The shortest prefix of ``run_id``, at least eight characters, that no other run has."""
-    length = RUN_KEY_CHARS_MIN
-    while run_id[:length] in taken and length < len(run_id):
-        length += 1
-    return run_id[:length]
+    """The shortest prefix of ``run_id``, at least eight characters, that no other run has; or, if all are taken,
+    the whole with a number.
+    """
+    prefixes = (
+        run_id[:length] for length in range(RUN_KEY_CHARS_MIN, max(RUN_KEY_CHARS_MIN, len(run_id)) + 1)
+    )
+    numbered = (f"{run_id}~{number}" for number in count(2))
+    return next(key for key in chain(prefixes, numbered) if key not in taken)
 
 
 def row_id(key: str, row_index: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.result import Rejected
@@ -19,10 +20,24 @@ Columns = tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something wrong in a declaration: ``path`` leads to it from the node's own key, ``what`` says it."""
+    """Something wrong in a declaration: ``path`` leads to it from the node's own key, ``what`` says it.
+
+    ``text_line`` counts from 1 inside a text of several lines, such as a prompt.
+    """
 
     path: tuple[str | int, ...]
     what: str
+    text_line: int | None = None
+
+
+_TEXT_LINE = re.compile(r"line (\d+): ")
+
+
+def mistakes_in_text(path: tuple[str | int, ...], whats: Iterable[str]) -> Iterator[Mistake]:
+    """What the expression language found in the text at ``path``, whose findings begin with their line."""
+    for what in whats:
+        found = _TEXT_LINE.match(what)
+        yield Mistake(path, what[found.end() :], int(found[1])) if found else Mistake(path, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +68,56 @@ class Decider(Protocol):
         ...
 
 
+@runtime_checkable
+class PageDecider(Protocol):
+    """A compiled node that decides about a page of rows at once."""
+
+    def decide_page(self, rows: Sequence[Row]) -> list[Decision]:
+        """What becomes of each of ``rows``, in their order."""
+        ...
+
+
+def _one_or_several(value: object) -> object:
+    """One message where pydantic would give one for each member of the union."""
+    several = value if isinstance(value, list | tuple) else [value]
+    if not several or not all(isinstance(one, str) for one in several):
+        raise ValueError("Expected a port, as in `triage.urgent`, or a list of ports.")
+    return value if isinstance(value, str) else list(several)
+
+
+Sources = Annotated[str | list[str], BeforeValidator(_one_or_several)]
+"""The step or port whose rows a node takes, or several of them."""
+
+
+def listed(sources: str | list[str] | None) -> tuple[str, ...]:
+    """The ports that a `from` names, in order."""
+    if sources is None:
+        return ()
+    return (sources,) if isinstance(sources, str) else tuple(sources)
+
+
 class NodeConfig(BaseModel):
     """What every node of a declaration may say."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Strict: YAML has types of its own, and `yes` where a number belongs is a slip of the pen.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
     operational: ClassVar[frozenset[str]] = frozenset({"description"})
     """Keys that cannot change a decision: they may differ between a run's attempts."""
 
     determinism: ClassVar[str] = "deterministic"
+    """Of this kind of node, where a declaration does not say otherwise: ask ``determinism_of``."""
 
     kind: str
     description: str | None = Field(default=None, description="Shown on the asset's page.")
+
+    def determinism_of(self) -> str:
+        """Whether the same row always gets the same decision, in the Landscape's word."""
+        return self.determinism
+
+    def sources(self) -> tuple[str, ...]:
+        """The steps and ports that it takes rows from, as they are written."""
+        return ()
 
     def decision(self, home: Home) -> dict[str, JSON]:
         """What can change this node's decisions, as JSON: its config hash stands on it."""
@@ -86,8 +139,9 @@ class StepConfig(NodeConfig):
 
     operational: ClassVar[frozenset[str]] = frozenset({"description", "max_error_rate"})
 
-    from_: str = Field(
-        alias="from", description="The step or port whose rows it takes, as in `triage.urgent`."
+    from_: Sources = Field(
+        alias="from",
+        description="The step or port whose rows it takes, as in `triage.urgent`; or a list of them.",
     )
     on_error: str | None = Field(
         default=None,
@@ -100,6 +154,10 @@ class StepConfig(NodeConfig):
         description="The share of failed rows that stops the step, once 20 rows are in.",
     )
 
+    def sources(self) -> tuple[str, ...]:
+        """The steps and ports that it takes rows from, as they are written."""
+        return listed(self.from_)
+
     def ports(self) -> tuple[str, ...]:
         """The names of its outputs."""
         return (OUT_PORT,)
@@ -108,7 +166,7 @@ class StepConfig(NodeConfig):
 class Compilable(Protocol):
     """A step that decides without calling anybody."""
 
-    def compile(self, home: Home) -> Decider:
+    def compile(self, home: Home) -> Decider | PageDecider:
         """Make it ready for rows."""
         ...
 

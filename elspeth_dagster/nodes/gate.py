@@ -13,11 +13,21 @@ from elspeth_dagster.errors import ExpressionError
 from elspeth_dagster.expressions import Expression, expression_mistakes
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT, OUT_PORT
 from elspeth_dagster.model.result import Rejected
-from elspeth_dagster.model.row import Row
-from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, StepConfig, known
+from elspeth_dagster.model.row import JSON, Row
+from elspeth_dagster.nodes.base import (
+    Columns,
+    Decision,
+    Emitted,
+    Home,
+    Mistake,
+    StepConfig,
+    known,
+    mistakes_in_text,
+)
+from elspeth_dagster.nodes.source import DISCARD
 
-_PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = frozenset({OUT_PORT, ERROR_PORT, INVALID_PORT})
+_PORT_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_RESERVED = frozenset({OUT_PORT, ERROR_PORT, INVALID_PORT, DISCARD})
 
 
 class GateConfig(StepConfig):
@@ -31,14 +41,21 @@ class GateConfig(StepConfig):
         """The routes in order, then `otherwise`."""
         return tuple(dict.fromkeys([*self.routes, self.otherwise]))
 
+    def decision(self, home: Home) -> dict[str, JSON]:
+        """The routes as a list: the first that is true wins, so their order decides."""
+        routes: list[JSON] = [[port, expression] for port, expression in self.routes.items()]
+        return {**super().decision(home), "routes": routes}
+
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """Port names that cannot be, expressions that are wrong."""
         _ = home
         for port, expression in self.routes.items():
             yield from _name_mistakes(port, ("routes", port))
-            for what in expression_mistakes(expression, fields=known(columns)):
-                yield Mistake(("routes", port), what)
-        yield from _name_mistakes(self.otherwise, ("otherwise",))
+            yield from mistakes_in_text(
+                ("routes", port), expression_mistakes(expression, fields=known(columns))
+            )
+        if self.otherwise not in self.routes:
+            yield from _name_mistakes(self.otherwise, ("otherwise",))
 
     def compile(self, home: Home) -> _Gate:
         """Make it ready for rows."""
@@ -53,7 +70,8 @@ class GateConfig(StepConfig):
 def _name_mistakes(port: str, path: tuple[str, ...]) -> Iterator[Mistake]:
     if not _PORT_NAME.fullmatch(port):
         yield Mistake(
-            path, f"Port {port!r} must be lower case letters, digits and underscores: [a-z][a-z0-9_]*."
+            path,
+            f"Port {port!r} must be lower case letters, digits and underscores, at most 60: [a-z][a-z0-9_]*.",
         )
     elif port in _RESERVED:
         yield Mistake(path, f"Port name {port!r} has a meaning of its own; choose another.")
@@ -70,5 +88,5 @@ class _Gate:
                 if expression.truth(row):
                     return Emitted(row, port, source)
             except ExpressionError as error:
-                return Rejected("expression_failed", str(error.what), facts={"route": port})
+                return Rejected("expression_failed", error.what, facts={"route": port})
         return Emitted(row, self.otherwise, None)

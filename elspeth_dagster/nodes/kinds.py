@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from elspeth_dagster.nodes.base import StepConfig
 from elspeth_dagster.nodes.gate import GateConfig
+from elspeth_dagster.nodes.keyword_filter import KeywordFilterConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.map import MapConfig
 from elspeth_dagster.nodes.python import PythonConfig
@@ -14,6 +15,7 @@ from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, Json
 
 STEP_KINDS: Mapping[str, type[StepConfig]] = {
     "gate": GateConfig,
+    "keyword_filter": KeywordFilterConfig,
     "llm": LlmConfig,
     "map": MapConfig,
     "python": PythonConfig,

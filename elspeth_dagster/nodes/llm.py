@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue
 
-from elspeth_dagster.errors import ExpressionError, NotJSONError
 from elspeth_dagster.expressions import PromptTemplate, template_mistakes
 from elspeth_dagster.files import resolve
-from elspeth_dagster.llm import AnswerSchema, ModelSettings, build_request
-from elspeth_dagster.model.canonical import plain_hash
-from elspeth_dagster.model.result import Rejected
-from elspeth_dagster.model.row import JSON, Row, normalised
-from elspeth_dagster.nodes.base import Columns, Emitted, Home, Mistake, StepConfig, known
+from elspeth_dagster.llm import ModelSettings
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.base import Columns, Home, Mistake, StepConfig, known, mistakes_in_text
+from elspeth_dagster.nodes.llm_queries import (
+    FREE_ANSWER_FIELD,
+    QUERIES_MAX,
+    SINGLE,
+    Given,
+    Part,
+    QueryConfig,
+    answer_mistakes,
+    crossed,
+    field_mistakes,
+    given_mistakes,
+    name_mistakes,
+    several,
+)
+from elspeth_dagster.nodes.llm_question import LlmQuestion, Query
 from elspeth_dagster.pooling import PoolConfig
 
-QUERY = "answer"
-"""The name of a step's only query."""
-
-FREE_ANSWER_FIELD = "answer"
-"""The field that takes the model's text where no `answer:` is declared."""
+PROMPT_BYTES_MAX = 1024 * 1024
+"""As much as any payload: a longer prompt could not be recorded."""
 
 
 class LlmConfig(StepConfig):
-    """One question a row."""
+    """One question a row, or several: all answered or none."""
 
     operational: ClassVar[frozenset[str]] = StepConfig.operational | {"pool"}
     determinism: ClassVar[str] = "nondeterministic"
@@ -47,6 +56,15 @@ class LlmConfig(StepConfig):
     answer: dict[str, JsonValue] = Field(
         default_factory=dict, description="Field: type of each field that the model must return."
     )
+    queries: dict[str, QueryConfig] = Field(
+        default_factory=dict,
+        description="Several queries a row, each with a prompt and an answer; fields `<query>_...`.",
+    )
+    case_studies: list[Given] = Field(
+        default_factory=list,
+        description="With `criteria`: one query for each pair; in prompts `case_study.<key>`.",
+    )
+    criteria: list[Given] = Field(default_factory=list, description="In prompts `criterion.<key>`.")
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     answer_attempts: int = Field(
@@ -54,56 +72,149 @@ class LlmConfig(StepConfig):
     )
     pool: PoolConfig = Field(default_factory=PoolConfig)
 
-    @model_validator(mode="after")
-    def _one_prompt(self) -> LlmConfig:
-        if (self.prompt is None) == (self.prompt_file is None):
-            raise ValueError("an llm step has either `prompt` or `prompt_file`")
-        return self
-
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """Prompts that are wrong, answers that cannot be, answer fields that a column has already."""
+        yield from self._form_mistakes()
+        yield from name_mistakes(self.queries)
+        given = [*given_mistakes("case_studies", self.case_studies, columns)]
+        given += given_mistakes("criteria", self.criteria, columns)
+        yield from given
+        if given or not self._has_prompt():
+            return
         try:
-            prompt = self.prompt_text(home)
+            parts = self.parts(home)
         except (OSError, ValueError) as error:
-            yield Mistake(("prompt_file",), f"The prompt's file cannot be read: {error}")
+            yield Mistake(("prompt_file",), f"The prompt's file cannot be read: {_reason(error)}")
+            return
+        yield from self._part_mistakes(parts, columns)
+
+    def _part_mistakes(self, parts: list[Part], columns: Columns) -> Iterator[Mistake]:
+        if len(parts) > QUERIES_MAX:
+            yield Mistake((), f"{len(parts)} queries a row; at most {QUERIES_MAX} are possible.")
+            return
+        told: set[Mistake] = set()
+        for part in parts:  # crossed parts share prompt and answer: what is wrong with them is told once
+            for mistake in (*self._templates_of(part, columns), *answer_mistakes(part)):
+                if mistake not in told:
+                    told.add(mistake)
+                    yield mistake
+        yield from field_mistakes(parts, columns)
+
+    def _form_mistakes(self) -> Iterator[Mistake]:
+        """One prompt, or `queries`, or cases by criteria."""
+        if self.prompt is not None and self.prompt_file is not None:
+            yield Mistake(("prompt_file",), "There is a `prompt` too: an llm step has one of the two.")
+        if not self.queries and not self._has_prompt():
+            yield Mistake((), "The key 'prompt' is missing (or 'prompt_file', or 'queries').")
+        if bool(self.case_studies) != bool(self.criteria):
+            there, missing = (
+                ("case_studies", "criteria") if self.case_studies else ("criteria", "case_studies")
+            )
+            yield Mistake((there,), f"It goes with `{missing}`, which is missing.")
+        if self.queries:
+            for key in ("prompt", "prompt_file", "answer", "case_studies", "criteria"):
+                if getattr(self, key):
+                    yield Mistake(
+                        (key,), "There are `queries` too: each has a prompt and an answer of its own."
+                    )
+
+    def _has_prompt(self) -> bool:
+        return bool(self.queries) or self.prompt is not None or self.prompt_file is not None
+
+    def _templates_of(self, part: Part, columns: Columns) -> Iterator[Mistake]:
+        yield from self._template_mistakes(part.prompt, part.path, columns, part.extra)
+        if part.system is not None:
+            own = part.path[:1] == ("queries",) and self.queries[str(part.path[1])].system is not None
+            path = (*part.path[:-1], "system") if own else ("system",)
+            yield from self._template_mistakes(part.system, path, columns, part.extra)
+
+    def _template_mistakes(
+        self, template: str, path: tuple[str | int, ...], columns: Columns, extra: Mapping[str, Given]
+    ) -> Iterator[Mistake]:
+        if not template.strip():
+            yield Mistake(path, "The text is empty.")
+        names = {name: frozenset(given) for name, given in extra.items()}
+        found = template_mistakes(template, fields=known(columns), lookups=self.lookup.keys(), names=names)
+        if path == ("prompt_file",):  # lines of another file than the declaration's
+            yield from (Mistake(path, f"{self.prompt_file}, {what}") for what in found)
         else:
-            for what in template_mistakes(prompt, fields=known(columns), lookups=self.lookup.keys()):
-                yield Mistake(("prompt" if self.prompt is not None else "prompt_file",), what)
-        if self.system is not None:
-            for what in template_mistakes(self.system, fields=known(columns), lookups=self.lookup.keys()):
-                yield Mistake(("system",), what)
-        try:
-            self.answer_schema()
-        except ValueError as error:
-            yield Mistake(("answer",), str(error))
-        for field in self.answer_fields():
-            if columns is not None and field in columns:
-                yield Mistake(
-                    ("answer", field), f"Column {field!r} is there already; rename or drop one of them."
-                )
+            yield from mistakes_in_text(path, found)
+
+    def parts(self, home: Home) -> list[Part]:
+        """The step's queries.
+
+        Raises:
+            OSError, ValueError: as ``prompt_text``.
+        """
+        if self.queries:
+            return several(self.queries, self.system)
+        prompt, path = self.prompt_text(home), "prompt_file" if self.prompt is None else "prompt"
+        if self.case_studies and self.criteria:
+            return crossed(
+                self.case_studies,
+                self.criteria,
+                prompt=prompt,
+                path=path,
+                system=self.system,
+                answer=self.answer,
+            )
+        return [Part(SINGLE, (path,), prompt, self.system, self.answer)]
 
     def decision(self, home: Home) -> dict[str, JSON]:
-        """The prompt's text counts, wherever it stands."""
+        """The prompts' text counts, wherever it stands; and the order of what the model is shown in order."""
         decision = super().decision(home)
-        decision["prompt"] = self.prompt_text(home)
+        for key in ("prompt", "prompt_file", "answer", "queries", "case_studies", "criteria", "system"):
+            decision.pop(key, None)
+        parts = self.parts(home)
+        if len(parts) == 1 and not parts[0].prefix:
+            decision |= _part_decision(parts[0])
+        else:
+            decision["queries"] = {part.name: _part_decision(part) for part in parts}
+            decision["query_order"] = [part.name for part in parts]
+        decision["lookup_sha256"] = hashlib.sha256(json.dumps(self.lookup).encode()).hexdigest()
         return decision
 
     def prompt_text(self, home: Home) -> str:
-        """The template's source."""
+        """The template's source.
+
+        Raises:
+            OSError: the prompt's file cannot be read.
+            ValueError: it is outside of the project, too large, or no UTF-8 text.
+        """
         if self.prompt is not None:
             return self.prompt
         assert self.prompt_file is not None  # noqa: S101 - one of the two is there
         path = resolve(
             self.prompt_file, base=home.base, root=home.root, allow_outside=False, partition=None, run_id=None
         )
-        return path.read_text("utf-8")
+        with path.open("rb") as file:
+            text = file.read(PROMPT_BYTES_MAX + 1)
+        if len(text) > PROMPT_BYTES_MAX:
+            raise ValueError(f"{self.prompt_file!r} is longer than {PROMPT_BYTES_MAX:,} bytes.")
+        return text.decode("utf-8-sig")
 
-    def answer_schema(self) -> AnswerSchema | None:
-        """What the answer must be; None for free text."""
-        return AnswerSchema.parse(self.answer) if self.answer else None
+    def answer_types(self, home: Home) -> dict[str, JsonValue]:
+        """The fields that this step adds to a row, in order, as they are declared."""
+        made: dict[str, JsonValue] = {}
+        for part in self.parts(home):
+            for field, name in zip(part.fields, part.answer or (FREE_ANSWER_FIELD,), strict=True):
+                made[field] = part.answer.get(name, "str")
+        return made
 
     def answer_fields(self) -> tuple[str, ...]:
-        """The fields that this step adds to a row."""
+        """The fields that this step adds to a row; their names do not depend on any file."""
+        if self.queries:
+            return tuple(field for part in several(self.queries, None) for field in part.fields)
+        if self.case_studies and self.criteria:
+            named = [
+                case for case in (*self.case_studies, *self.criteria) if isinstance(case.get("name"), str)
+            ]
+            if len(named) < len(self.case_studies) + len(self.criteria):
+                return ()
+            parts = crossed(
+                self.case_studies, self.criteria, prompt="", path="prompt", system=None, answer=self.answer
+            )
+            return tuple(field for part in parts for field in part.fields)
         return tuple(self.answer) or (FREE_ANSWER_FIELD,)
 
     def columns_out(self, columns: Columns) -> Columns:
@@ -112,83 +223,34 @@ class LlmConfig(StepConfig):
 
     def compile(self, home: Home, settings: ModelSettings) -> LlmQuestion:
         """Make it ready for rows."""
-        lookup = self.lookup
         return LlmQuestion(
             settings=settings,
-            prompt=PromptTemplate.compile(self.prompt_text(home), where="prompt", lookups=lookup),
-            system=None
-            if self.system is None
-            else PromptTemplate.compile(self.system, where="system", lookups=lookup),
-            answer=self.answer_schema(),
+            queries=tuple(self._compiled(part) for part in self.parts(home)),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, and what it was made from."""
-
-    body: Mapping[str, JSON]
-    template_hash: bytes
-    variables: Row
-
-
-@dataclass(frozen=True, slots=True)
-class LlmQuestion:
-    """A compiled question: makes a row's request, and takes the answer into the row."""
-
-    settings: ModelSettings
-    prompt: PromptTemplate
-    system: PromptTemplate | None
-    answer: AnswerSchema | None
-    temperature: float | None
-    max_tokens: int | None
-
-    def ask(self, row: Row) -> Asked | Rejected:
-        """The request for ``row``; a template that fails on it is the row's error."""
-        try:
-            prompt = self.prompt.render(row)
-            system = None if self.system is None else self.system.render(row)
-        except ExpressionError as error:
-            return Rejected("template_failed", error.what)
-        request = build_request(
-            self.settings,
-            system=None if system is None else system.text,
-            prompt=prompt.text,
-            answer=self.answer,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-        )
-        variables = {**(system.variables if system else {}), **prompt.variables}
-        return Asked(request.body, self._template_hash(), variables)
-
-    def conclude(self, row: Row, answer: Row) -> Emitted | Rejected:
-        """The row with the answer's fields behind its own."""
-        for field in answer:
-            if field in row:
-                return Rejected(
-                    "field_exists", f"The row has a field {field!r} already.", facts={"field": field}
-                )
-        try:
-            return Emitted({**row, **normalised(answer)})
-        except NotJSONError as error:
-            return Rejected("type_mismatch", error.what, facts={"field": error.field})
-
-    def _template_hash(self) -> bytes:
-        if self.system is None:
-            return self.prompt.template_hash
-        return plain_hash(self.system.template_hash + self.prompt.template_hash)
+    def _compiled(self, part: Part) -> Query:
+        names = {name: frozenset(given) for name, given in part.extra.items()}
+        prompt = PromptTemplate.compile(part.prompt, where="prompt", lookups=self.lookup, names=names)
+        system = None
+        if part.system is not None:
+            system = PromptTemplate.compile(part.system, where="system", lookups=self.lookup, names=names)
+        extra: dict[str, JSON] = {name: dict(given) for name, given in part.extra.items()}
+        return Query(part.name, prompt, system, part.schema(), part.prefix, extra)
 
 
-def shown_prompt(body: Mapping[str, JSON]) -> str:
-    """The messages of a request, as a person reads them."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return json.dumps(body, ensure_ascii=False)
-    parts = [
-        f"{message.get('role')}: {message.get('content')}"
-        for message in messages
-        if isinstance(message, dict)
-    ]
-    return "\n".join(parts)
+def _part_decision(part: Part) -> dict[str, JSON]:
+    return {
+        "prompt": part.prompt,
+        "system": part.system,
+        "answer": [[name, declared] for name, declared in part.answer.items()],
+        **{name: json.dumps(given) for name, given in part.extra.items()},
+    }
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Why, without this machine's paths."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}."
+    return "it is not UTF-8 text." if isinstance(error, UnicodeDecodeError) else str(error)

@@ -1,25 +1,33 @@
-"""`python`: a function of the user's own, a row in and a row out."""
+"""`python`: a function of the user's own, a row in and a row out; or a page of rows, as a DataFrame."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from elspeth_dagster.errors import DeclarationError, NotJSONError
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row, normalised
 from elspeth_dagster.model.suggest import suggest
-from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, StepConfig
+from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, PageDecider, StepConfig
+from elspeth_dagster.nodes.python_import import Folder, active_in
+from elspeth_dagster.nodes.python_raised import raised, shown
+from elspeth_dagster.nodes.python_source import source_hash
+
+_NAME = r"[^\W\d]\w*"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The function that a declaration names."""
+
+    function: Callable[..., object]
+    source_sha256: str
 
 
 class PythonConfig(StepConfig):
@@ -28,7 +36,12 @@ class PythonConfig(StepConfig):
     operational: ClassVar[frozenset[str]] = StepConfig.operational | {"determinism_declared"}
 
     kind: Literal["python"]
-    call: str = Field(pattern=r"^[\w.]+:\w+$", description="`module:function`, a row in and a row out.")
+    call: str = Field(
+        pattern=rf"^{_NAME}(\.{_NAME})*:{_NAME}$", description="`module:function`, a row in and a row out."
+    )
+    batch: bool = Field(
+        default=False, description="The function takes and returns a pandas DataFrame of at most 1,000 rows."
+    )
     determinism_declared: Literal["deterministic", "nondeterministic"] = Field(
         default="deterministic",
         alias="determinism",
@@ -39,40 +52,58 @@ class PythonConfig(StepConfig):
         description="The columns of the rows that it returns, where later steps should be checked.",
     )
 
+    _found: tuple[Home, _Found] | None = PrivateAttr(default=None)
+
+    def determinism_of(self) -> str:
+        """What the declaration says of the function."""
+        return self.determinism_declared
+
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
-        """A module or function that is not there."""
+        """A module or function that is not there, or that cannot be called with a row."""
         _ = columns
         try:
-            _function(self.call, home)
+            self._function(home)
         except DeclarationError as error:
             yield Mistake(("call",), error.what)
 
     def decision(self, home: Home) -> dict[str, JSON]:
-        """The function's own source counts: a changed function decides differently."""
-        return {**super().decision(home), "source_sha256": _source_hash(_function(self.call, home))}
+        """The source that the function stands on counts: a changed function decides differently."""
+        return {**super().decision(home), "source_sha256": self._function(home).source_sha256}
 
     def columns_out(self, columns: Columns) -> Columns:
         """What the declaration promises; otherwise unknown."""
         _ = columns
-        return None if self.columns is None else tuple(self.columns)
+        return None if self.columns is None else tuple(dict.fromkeys(self.columns))
 
-    def compile(self, home: Home) -> _Caller:
+    def compile(self, home: Home) -> Caller | PageDecider:
         """Import the function."""
-        return _Caller(self.call, _function(self.call, home))
+        function = self._function(home).function
+        if not self.batch:
+            return Caller(self.call, function)
+        from elspeth_dagster.nodes.python_page import PageCaller  # noqa: PLC0415 - pandas is slow to import
+
+        return PageCaller(self.call, function)
+
+    def _function(self, home: Home) -> _Found:
+        """Imported once for each loaded declaration: what was checked and hashed is what runs."""
+        if self._found is None or self._found[0] != home:
+            self._found = (home, _function(self.call, home))
+        return self._found[1]
 
 
 @dataclass(frozen=True, slots=True)
-class _Caller:
+class Caller:
+    """A function of a row, made ready."""
+
     call: str
-    function: Callable[[Row], object]
+    function: Callable[..., object]
 
     def decide(self, row: Row) -> Decision:
+        """What the function makes of a copy of ``row``; whatever it raises is the row's error."""
         try:
-            made = self.function(dict(row))
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything: it is this row's error
-            return Rejected(
-                "step_raised", f"{type(error).__name__}: {error}", facts={"error_type": type(error).__name__}
-            )
+            made = self.function(_copied(row))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            return raised(error)
         if not isinstance(made, dict):
             got = type(made).__name__
             return Rejected(
@@ -84,66 +115,60 @@ class _Caller:
             return Rejected("not_json", error.what, facts={"field": error.field})
 
 
-def _function(call: str, home: Home) -> Callable[[Row], object]:
+def _copied(row: Row) -> Row:
+    return {name: _copied_value(value) for name, value in row.items()}
+
+
+def _copied_value(value: JSON) -> JSON:
+    if isinstance(value, list):
+        return [_copied_value(item) for item in value]
+    return _copied(value) if isinstance(value, dict) else value
+
+
+def _function(call: str, home: Home) -> _Found:
     module_name, _, name = call.partition(":")
-    try:
-        module = _module(module_name, home)
-    except (
-        Exception
-    ) as error:  # importing runs the user's code: whatever it raises is a mistake of the declaration
+    folder = Folder(home.base.resolve())
+    if folder.is_shadowed(module_name):
         raise DeclarationError(
-            f"Module {module_name!r} cannot be imported: {type(error).__name__}: {error}", mistakes=()
-        ) from error
+            f"Python's standard library has a module {module_name!r}: give the file another name.",
+            mistakes=(),
+        )
+    try:
+        module = folder.load(module_name)
+    except (Exception, SystemExit) as error:  # importing runs the user's code: what it raises is a mistake
+        raise DeclarationError(_import_failed(module_name, folder, error), mistakes=()) from error
     function = getattr(module, name, None)
     if not callable(function):
-        public = [
-            other for other, value in vars(module).items() if callable(value) and not other.startswith("_")
-        ]
+        public = [other for other, value in vars(module).items() if callable(value) and other[0] != "_"]
         raise DeclarationError(
             f"Module {module_name!r} has no function {name!r}.{suggest(name, public)}", mistakes=()
         )
-    found: Callable[[Row], object] = function
-    return found
+    if (unfit := _unfit(function)) is not None:
+        raise DeclarationError(f"Function {call!r} {unfit}", mistakes=())
+    is_own = folder.file(module_name) is not None
+    return _Found(active_in(folder, function) if is_own else function, source_hash(module, name, folder))
 
 
-def _module(name: str, home: Home) -> ModuleType:
-    """Import ``name``, first from the declaration's own folder.
-
-    A file there gets a name of its own in `sys.modules`: two pipelines may both have a `rules.py`.
-    """
-    file = home.base.joinpath(*name.split(".")).with_suffix(".py")
-    with _importable(str(home.base)):
-        if not file.is_file():
-            return importlib.import_module(name)
-        unique = f"elspeth_pipeline_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}.{name}"
-        if unique in sys.modules:
-            return sys.modules[unique]
-        spec = importlib.util.spec_from_file_location(unique, file)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{file} is no Python module")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[unique] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[unique]
-            raise
-        return module
+def _import_failed(module_name: str, folder: Folder, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+        return f"There is no module {module_name!r}.{suggest(module_name, folder.names)}"
+    lines = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if str(folder.base) in frame.filename
+    ]
+    place = f" (line {lines[-1].lineno})" if lines else ""
+    return f"Module {module_name!r} cannot be imported: {shown(error)}{place}"
 
 
-@contextlib.contextmanager
-def _importable(folder: str) -> Iterator[None]:
-    sys.path.insert(0, folder)
+def _unfit(function: Callable[..., object]) -> str | None:
+    """Why ``function`` cannot be called with one argument; None if it can, or if nothing is known of it."""
+    if inspect.iscoroutinefunction(function):
+        return "is `async`: write a plain function."
     try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
-
-
-def _source_hash(function: Callable[[Row], object]) -> str:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in ones do not tell
+        return None
     try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):  # built in, or made at run time: its name is all there is
-        source = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
-    return hashlib.sha256(source.encode()).hexdigest()
+        signature.bind({})
+    except TypeError as error:
+        return f"cannot be called with one row: {error}."
+    return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from elspeth_dagster.errors import SinkError
 from elspeth_dagster.files import RowWriter, open_writer, resolve
-from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
+from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, Sources, listed
 from elspeth_dagster.nodes.source import path_mistakes
 
 ERROR_FIELD = "_error"
@@ -20,8 +20,10 @@ ERROR_FIELD = "_error"
 class FileSinkConfig(NodeConfig):
     """A sink that is a file."""
 
+    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside"}
+
     kind: str
-    from_: str | list[str] | None = Field(
+    from_: Sources | None = Field(
         default=None,
         alias="from",
         description="The port or ports whose rows it takes; none: `on_error` feeds it.",
@@ -33,9 +35,7 @@ class FileSinkConfig(NodeConfig):
 
     def sources(self) -> tuple[str, ...]:
         """The ports that it names, in order."""
-        if self.from_ is None:
-            return ()
-        return (self.from_,) if isinstance(self.from_, str) else tuple(self.from_)
+        return listed(self.from_)
 
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """A path that leaves the project."""
@@ -70,8 +70,15 @@ class CsvSinkConfig(FileSinkConfig):
 
     kind: Literal["csv"]
     columns: list[str] | None = Field(
-        default=None, description="The columns to write, in order; others are left out."
+        default=None, min_length=1, description="The columns to write, in order; others are left out."
     )
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """Also a column that is named twice. An undeclared one may come with the rows, and is no mistake."""
+        yield from super().mistakes(columns, home)
+        for index, name in enumerate(self.columns or ()):
+            if name in (self.columns or ())[:index]:
+                yield Mistake(("columns", index), f"Column {name!r} is named twice.")
 
     def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
         """A writer of the columns declared here, or of those that reach the sink."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +19,8 @@ DISCARD = "discard"
 
 class FileSourceConfig(NodeConfig):
     """A source that is a file."""
+
+    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside"}
 
     path: str = Field(
         description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
@@ -87,6 +90,16 @@ class CsvSourceConfig(FileSourceConfig):
     kind: Literal["csv"]
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     encoding: str = Field(default="utf-8-sig", description="Of the text; a byte order mark is skipped.")
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """Also an encoding that does not exist, and a delimiter that cannot be one."""
+        yield from super().mistakes(columns, home)
+        if self.delimiter in '"\r\n ':
+            yield Mistake(("delimiter",), f"{self.delimiter!r} cannot be a delimiter.")
+        try:
+            codecs.lookup(self.encoding)
+        except (LookupError, ValueError):
+            yield Mistake(("encoding",), f"There is no encoding {self.encoding!r}; `utf-8` is the usual one.")
 
     def records(self, path: Path) -> Iterator[RawRecord]:
         """Every record of the file, bad ones too, in order."""

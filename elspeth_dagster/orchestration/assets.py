@@ -13,15 +13,16 @@ from typing import Any
 
 import dagster as dg
 
-from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, LaunchError, NodeStoppedError
+from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, NodeStoppedError
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.llm import LlmConfig
-from elspeth_dagster.orchestration.checks import balance_check, balance_spec
+from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
+from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
 from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, versions
-from elspeth_dagster.orchestration.metadata import column_schema, materialization_metadata
+from elspeth_dagster.orchestration.metadata import materialization_metadata
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
 from elspeth_dagster.pipeline import Node, Pipeline, Port
 from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
@@ -53,17 +54,18 @@ def asset_keys(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:
 
 def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """The assets of a pipeline, with their checks."""
-    return [_node_assets(pipeline, node) for node in pipeline.nodes.values()]
+    types = column_types(pipeline)
+    return [_node_assets(pipeline, node, types[node.node_id]) for node in pipeline.nodes.values()]
 
 
-def _node_assets(pipeline: Pipeline, node: Node) -> dg.AssetsDefinition:
+def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefinition:
     options = pipeline.head.dagster
     keys = asset_keys(pipeline, node)
 
     @dg.multi_asset(
         name=f"{pipeline.name}__{node.node_id}",
-        specs=[_spec(pipeline, node, key) for key in keys],
-        check_specs=[balance_spec(key) for key in keys],
+        specs=[_spec(pipeline, node, key, types) for key in keys],
+        check_specs=[spec for key in keys for spec in _check_specs(node, key)],
         required_resource_keys={LANDSCAPE_KEY},
         config_schema=_config_schema(node),
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
@@ -86,7 +88,7 @@ def _config_schema(node: Node) -> dict[str, dg.Field] | None:
     return {"limit": limit}
 
 
-def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> dg.AssetSpec:
+def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.AssetSpec:
     options = pipeline.head.dagster
     return dg.AssetSpec(
         key=key,
@@ -97,7 +99,7 @@ def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> dg.AssetSpec:
         owners=options.owners,
         tags={**options.tags, "elspeth/pipeline": pipeline.name, "elspeth/role": node.role},
         code_version=code_version(node),
-        metadata=column_schema(node.columns_out if node.role != "sink" else node.columns_in),
+        metadata=column_schema(node, types),
     )
 
 
@@ -137,7 +139,7 @@ def _run(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> N
             return run_node(
                 pipeline, node.node_id, run=_identity(context), engine=engine, limit=config.get("limit")
             )
-    except (NodeStoppedError, LaunchError, LandscapeUnavailableError) as error:
+    except ElspethError as error:
         raise _failure(error) from error
 
 
@@ -177,5 +179,14 @@ def _results(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[dg.
         yield dg.MaterializeResult(
             asset_key=key,
             metadata=materialization_metadata(report, port=port),
-            check_results=[balance_check(key, report)],
+            check_results=_check_results(node, key, report),
         )
+
+
+def _check_specs(node: Node, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    return [balance_spec(key), order_spec(key)] if isinstance(node.config, LlmConfig) else [balance_spec(key)]
+
+
+def _check_results(node: Node, key: dg.AssetKey, report: NodeReport) -> list[dg.AssetCheckResult]:
+    balance = balance_check(key, report)
+    return [balance, order_check(key, report)] if isinstance(node.config, LlmConfig) else [balance]

@@ -38,8 +38,14 @@ def pipeline_job(pipeline: Pipeline) -> Any:
         selection=dg.AssetSelection.assets(*keys),
         description=pipeline.head.description,
         executor_def=_executor(pipeline),
-        tags={"elspeth/pipeline": pipeline.name},
+        tags=_tags(pipeline),
     )
+
+
+def _tags(pipeline: Pipeline) -> dict[str, str]:
+    """What finds the declaration again when a run is to be resumed."""
+    file = pipeline.places.file
+    return {"elspeth/pipeline": pipeline.name} | ({} if file is None else {"elspeth/file": str(file)})
 
 
 def _executor(pipeline: Pipeline) -> dg.ExecutorDefinition:

@@ -7,8 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from elspeth_dagster.errors import DeclarationError
+from elspeth_dagster.nodes.base import Mistake
 from elspeth_dagster.orchestration.build import pipeline_definitions
 from elspeth_dagster.pipeline import Pipeline, pipeline_from
+from elspeth_dagster.pipeline.load import within
 from elspeth_dagster.pipeline.places import Places, read_yaml
 
 # Prompts and expressions hold double braces of their own: they must not pass through Dagster's templating.
@@ -46,13 +48,14 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
     def pipeline(self, base: Path) -> Pipeline:
         """The checked pipeline; paths in it are relative to ``base``."""
         given = self.model_dump(exclude_none=True, exclude_unset=True)
-        return pipeline_from(given, base=base, places=_places(base))
+        places, mistakes = _read(base)
+        return pipeline_from(given, base=base, places=places, known_mistakes=mistakes)
 
 
-def _places(base: Path) -> Places:
-    """The lines of the component's own file, so that mistakes can name them."""
+def _read(base: Path) -> tuple[Places, list[Mistake]]:
+    """The lines of the component's own file, so that mistakes can name them, and what only its text shows."""
     try:
-        _, places, _ = read_yaml(base / "defs.yaml")
+        _, places, mistakes = read_yaml(base / "defs.yaml")
     except DeclarationError:  # a component that was made in Python, or several in one file
-        return Places(None)
-    return places.below("attributes")
+        return Places(None), []
+    return places.below("attributes"), within(mistakes, "attributes")

@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 
 from elspeth_dagster.model.row import JSON
-from elspeth_dagster.nodes.base import Columns
 from elspeth_dagster.runtime.node_run import NodeReport
 
 TOP_FAILURES_MAX = 10
@@ -41,18 +40,6 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     key = report.handle.run_key
     metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
     return metadata
-
-
-def column_schema(columns: Columns) -> dict[str, Any]:
-    """The column schema of an asset whose columns are known."""
-    if columns is None:
-        return {}
-    return {"dagster/column_schema": dg.TableSchema(columns=[dg.TableColumn(name) for name in columns])}
-
-
-def failure_metadata(report: Mapping[str, JSON]) -> dict[str, Any]:
-    """What goes into a failed step's event."""
-    return {f"elspeth/{name}": value for name, value in report.items() if value is not None}
 
 
 def _row_count(report: NodeReport, port: str | None) -> int:

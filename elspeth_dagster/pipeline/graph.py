@@ -18,6 +18,15 @@ SOURCE = "source"
 Role = Literal["source", "step", "sink"]
 
 
+_MODEL_DECIDES = frozenset({"provider", "model", "base_url", "deployment", "api_version"})
+"""The keys of a model that choose what answers; its key, price and time-outs do not."""
+
+
+def model_decision(settings: ModelSettings) -> dict[str, JSON]:
+    """What of a model can change a decision."""
+    return settings.model_dump(mode="json", include=set(_MODEL_DECIDES))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Port:
     """One output of a node."""
@@ -88,7 +97,7 @@ class Pipeline:
             keys = node.config.operational
             nodes[node.node_id] = node.config.model_dump(mode="json", by_alias=True, include=set(keys))
         models: dict[str, JSON] = {
-            name: settings.model_dump(mode="json", exclude={"provider", "model", "base_url"})
+            name: settings.model_dump(mode="json", exclude=set(_MODEL_DECIDES))
             for name, settings in self.head.models.items()
         }
         return {"nodes": nodes, "models": models, "execution": self.head.execution.model_dump(mode="json")}

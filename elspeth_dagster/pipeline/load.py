@@ -1,31 +1,30 @@
 """Load a declaration: from a YAML file, or from the attributes of a Dagster component.
 
-Every mistake is collected before any is reported, each with its place.
+Every mistake is collected before any is reported, each with its place, in the order of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Final
 
 from elspeth_dagster.errors import DeclarationError
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
-from elspeth_dagster.nodes.base import Home
-from elspeth_dagster.nodes.kinds import SINK_KINDS, SOURCE_KINDS, STEP_KINDS
+from elspeth_dagster.nodes.base import Home, Mistake
 from elspeth_dagster.pipeline.check import checked
 from elspeth_dagster.pipeline.graph import Pipeline
-from elspeth_dagster.pipeline.mistakes import keys_of, mistakes_of
-from elspeth_dagster.pipeline.places import DeclarationPath, Places, read_yaml
-from elspeth_dagster.pipeline.spec import NODE_SECTIONS, Declaration, Head
+from elspeth_dagster.pipeline.mistakes import kind_of
+from elspeth_dagster.pipeline.parts import read_parts
+from elspeth_dagster.pipeline.places import Places, read_yaml
+from elspeth_dagster.pipeline.plain import plain
+from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
 
 COMPONENT_TYPE = "elspeth_dagster.PipelineComponent"
+ATTRIBUTES: Final = "attributes"
 _PROJECT_MARKERS = ("workspace.yaml", "pyproject.toml", "dagster.yaml", ".git")
-_Config = TypeVar("_Config", bound=BaseModel)
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -37,18 +36,16 @@ def load_pipeline(path: str | Path) -> Pipeline:
     file = Path(path)
     if file.is_dir():
         file = file / "defs.yaml"
-    document, places, doubled = read_yaml(file.absolute())
+    file = file.absolute()
+    document, places, mistakes = read_yaml(file)
     if not isinstance(document, dict):
-        raise DeclarationError(f"{file.name} holds no mapping of keys.", mistakes=(), where=str(file))
-    if "type" in document or "attributes" in document:
-        if document.get("type") != COMPONENT_TYPE or not isinstance(document.get("attributes"), dict):
-            raise DeclarationError(
-                f"{file.name} is not a component of type {COMPONENT_TYPE} with attributes.",
-                mistakes=(f"type: {document.get('type')!r}",),
-            )
-        document, places = document["attributes"], places.below("attributes")
-    assert isinstance(document, dict)  # noqa: S101 - just checked
-    return pipeline_from(document, base=file.absolute().parent, places=places, known_mistakes=doubled)
+        raise _refused(
+            file, "It is empty." if document is None else f"It holds {kind_of(document)}, not keys."
+        )
+    attributes: Mapping[str, JSON] = document
+    if "type" in document or ATTRIBUTES in document:
+        attributes, places, mistakes = _component(document, places, mistakes, file)
+    return pipeline_from(attributes, base=file.parent, places=places, known_mistakes=mistakes)
 
 
 def pipeline_from(
@@ -57,25 +54,35 @@ def pipeline_from(
     base: Path,
     root: Path | None = None,
     places: Places | None = None,
-    known_mistakes: list[str] | None = None,
+    known_mistakes: Sequence[Mistake] = (),
 ) -> Pipeline:
     """The pipeline that these attributes declare; paths in them are relative to ``base``.
 
     ``root`` is the project's folder, which paths must stay inside; by default the nearest one above ``base`` that looks
-    like one.
+    like one. ``places`` and ``known_mistakes`` are what reading the file gave, as seen from the attributes.
 
     Raises:
         DeclarationError: with every mistake, its place and what was probably meant.
     """
-    found = _Findings(places or Places(None), list(known_mistakes or ()))
+    found = _Findings(places or Places(None))
+    for mistake in known_mistakes:
+        found.report_mistake((), mistake)
     home = Home(base=base, root=root or project_root(base))
-    declaration = _declared(attributes, found)
-    if declaration is None:
-        raise found.error(attributes)
-    pipeline = checked(declaration, home=home, spec=attributes, places=found.places, report=found.report)
-    if found.mistakes or pipeline is None:
-        raise found.error(attributes)
-    return pipeline
+    # A top-level key without a value is one that is not there.
+    spec = {key: value for key, value in plain(attributes, found.report).items() if value is not None}
+    parts = read_parts(spec, found.report)
+    fit = checked(parts, home=home, report=found.report_mistake)
+    if found.mistakes or fit is None or parts.head is None:
+        raise found.error(spec)
+    return fit.pipeline(parts.head, home=home, spec=spec, places=found.places)
+
+
+def within(mistakes: Sequence[Mistake], key: str) -> list[Mistake]:
+    """The mistakes as seen from ``key``; those outside of it are seen from the top."""
+    return [
+        Mistake(one.path[1:], one.what, one.text_line) if one.path[:1] == (key,) else Mistake((), one.what)
+        for one in mistakes
+    ]
 
 
 def project_root(base: Path) -> Path:
@@ -86,80 +93,49 @@ def project_root(base: Path) -> Path:
     return base
 
 
+def _component(
+    document: Mapping[str, JSON], places: Places, mistakes: list[Mistake], file: Path
+) -> tuple[Mapping[str, JSON], Places, list[Mistake]]:
+    """What stands under `attributes:` of a component's file."""
+    kind, attributes = document.get("type"), document.get(ATTRIBUTES)
+    if kind != COMPONENT_TYPE:
+        said = "The key 'type' is missing." if kind is None else f"It declares a component of type {kind!r}."
+        near = suggest(str(kind), [COMPONENT_TYPE])
+        line = places.line(("type",))
+        raise _refused(file, f"{said} The type of a pipeline is {COMPONENT_TYPE}.{near}", line=line)
+    if not isinstance(attributes, dict):
+        what = f"{ATTRIBUTES}: Expected the pipeline's keys, found {kind_of(attributes)}."
+        raise _refused(file, what, line=places.line((ATTRIBUTES,)))
+    return attributes, places.below(ATTRIBUTES), within(mistakes, ATTRIBUTES)
+
+
+def _refused(file: Path, what: str, *, line: int | None = None) -> DeclarationError:
+    place = f"{file.name}:{line}" if line else file.name
+    return DeclarationError(
+        f"{file.name} is no pipeline: 1 mistake.", mistakes=(f"{place}: {what}",), where=str(file)
+    )
+
+
 @dataclass(slots=True)
 class _Findings:
+    """The mistakes so far, each with its line."""
+
     places: Places
-    mistakes: list[str] = field(default_factory=list)
+    mistakes: dict[str, int] = field(default_factory=dict)
 
     def report(self, path: DeclarationPath, what: str) -> None:
-        self.mistakes.append(f"{self.places.shown(path)}: {what}")
+        self.report_mistake(path, Mistake((), what))
+
+    def report_mistake(self, path: DeclarationPath, mistake: Mistake) -> None:
+        whole, text_line = (*path, *mistake.path), mistake.text_line
+        line = self.places.line(whole, text_line=text_line) or 0
+        self.mistakes[f"{self.places.shown(whole, text_line=text_line)}: {mistake.what}"] = line
 
     def error(self, attributes: Mapping[str, JSON]) -> DeclarationError:
         name = attributes.get("name")
+        called = f"Pipeline {name!r}" if isinstance(name, str) else "The pipeline"
         count = f"{len(self.mistakes)} mistake{'s' if len(self.mistakes) != 1 else ''}"
-        return DeclarationError(f"Pipeline {name!r} cannot be loaded: {count}.", mistakes=self.mistakes)
-
-
-def _declared(attributes: Mapping[str, JSON], found: _Findings) -> Declaration | None:
-    """Each part by itself; None if one that the others need is wrong."""
-    head_keys = {key: value for key, value in attributes.items() if key not in NODE_SECTIONS}
-    unknown = [key for key in head_keys if key not in keys_of(Head)]
-    for key in unknown:
-        known_keys = (*keys_of(Head), *NODE_SECTIONS)
-        found.report(
-            (key,), f"Unknown key {key!r}.{suggest(key, known_keys)} Keys here: {', '.join(known_keys)}."
-        )
-        del head_keys[key]
-    head = _part(Head, head_keys, (), found)
-    source = None
-    if "source" in attributes:
-        source = _of_kind(attributes["source"], SOURCE_KINDS, ("source",), found)
-    else:
-        found.report((), "The key 'source' is missing.")
-    steps = _section(attributes, "steps", STEP_KINDS, found)
-    sinks = _section(attributes, "sinks", SINK_KINDS, found)
-    if head is None or source is None or steps is None or sinks is None:
-        return None
-    return Declaration.model_construct(head=head, source=source, steps=steps, sinks=sinks)
-
-
-def _section(
-    attributes: Mapping[str, JSON], section: str, kinds: Mapping[str, type[_Config]], found: _Findings
-) -> dict[str, _Config] | None:
-    declared = attributes.get(section) or {}
-    if not isinstance(declared, dict):
-        found.report((section,), f"Expected names and what they are, found {type(declared).__name__}.")
-        return None
-    made = {name: _of_kind(value, kinds, (section, name), found) for name, value in declared.items()}
-    if any(config is None for config in made.values()):
-        return None
-    return {name: config for name, config in made.items() if config is not None}
-
-
-def _of_kind(
-    value: JSON, kinds: Mapping[str, type[_Config]], path: DeclarationPath, found: _Findings
-) -> _Config | None:
-    if not isinstance(value, dict):
-        found.report(path, f"Expected keys such as `kind:`, found {type(value).__name__}.")
-        return None
-    kind = value.get("kind")
-    if kind not in kinds:
-        said = (
-            "The key 'kind' is missing."
-            if kind is None
-            else f"Unknown kind {kind!r}.{suggest(str(kind), kinds)}"
-        )
-        found.report((*path, "kind") if kind is not None else path, f"{said} Kinds here: {', '.join(kinds)}.")
-        return None
-    return _part(kinds[str(kind)], value, path, found)
-
-
-def _part(
-    model: type[_Config], value: Mapping[str, JSON], path: DeclarationPath, found: _Findings
-) -> _Config | None:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        for mistake in mistakes_of(error, model):
-            found.report((*path, *mistake.path), mistake.what)
-        return None
+        in_order = sorted(self.mistakes, key=lambda mistake: self.mistakes[mistake])
+        file = self.places.file
+        where = str(file) if file else None
+        return DeclarationError(f"{called} cannot be loaded: {count}.", mistakes=in_order, where=where)

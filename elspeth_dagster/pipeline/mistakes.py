@@ -11,6 +11,29 @@ from pydantic_core import ErrorDetails
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Mistake
 
+SHOWN_CHARS_MAX = 30
+"""A longer text is no slip of the pen; and it may be a key that was put into the wrong place."""
+
+_EXPECTED = {
+    "string_type": "Expected text",
+    "bool_type": "Expected true or false",
+    "int_type": "Expected a whole number",
+    "int_from_float": "Expected a whole number",
+    "float_type": "Expected a number",
+    "list_type": "Expected a list",
+    "dict_type": "Expected names and values",
+    "model_type": "Expected keys and values",
+    "model_attributes_type": "Expected keys and values",
+}
+_TYPE_NAMES = {
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "keys and values",
+}
+
 
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
     """Each finding as a mistake with its path."""
@@ -20,18 +43,47 @@ def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mist
 
 
 def _said(found: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...]) -> str:
-    if found["type"] == "extra_forbidden":
-        keys = keys_of(_model_at(model, path[:-1]))
-        return f"Unknown key {path[-1]!r}.{suggest(str(path[-1]), keys)} Keys here: {', '.join(keys)}."
-    if found["type"] == "missing":
+    kind, given = found["type"], found["input"]
+    if kind == "extra_forbidden":
+        return unknown_key(str(path[-1]), keys_of(_model_at(model, path[:-1])))
+    if kind == "missing":
         return f"The key {path[-1]!r} is missing."
-    if found["type"] == "value_error":
-        return found["msg"].removeprefix("Value error, ")
-    if found["type"] == "literal_error":
+    if kind == "value_error":
+        said = found["msg"].removeprefix("Value error, ")
+        return said if said.endswith((".", ")")) else f"{said}."
+    if kind == "literal_error":
         expected = str(found.get("ctx", {}).get("expected", ""))
         options = [option.strip().strip("'") for option in expected.replace(" or ", ", ").split(",")]
-        return f"{found['input']!r} is none of {', '.join(options)}.{suggest(str(found['input']), options)}"
-    return f"{found['msg']} (it is {type(found['input']).__name__})"
+        said = repr(given) if len(str(given)) <= SHOWN_CHARS_MAX else "A long text"
+        return f"{said} is none of {', '.join(options)}.{suggest(str(given), options)}"
+    if kind in _EXPECTED:
+        return f"{_EXPECTED[kind]}, found {_shown(given)}.{_quotes(kind, given)}"
+    # Numbers are shown; texts are not: one of them may be a key that was put into the wrong place.
+    shown = f" (it is {given!r})" if isinstance(given, int | float) else ""
+    return f"{found['msg']}{shown}."
+
+
+def unknown_key(key: str, keys: tuple[str, ...]) -> str:
+    """What to say of a key that nobody knows."""
+    return f"Unknown key {key!r}.{suggest(key, keys)} Keys here: {', '.join(keys)}."
+
+
+def kind_of(value: object) -> str:
+    """The type of a value, as people call it."""
+    return "nothing" if value is None else _TYPE_NAMES.get(type(value), type(value).__name__)
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, bool | int | float) else kind_of(value)
+
+
+def _quotes(kind: str, given: object) -> str:
+    if kind != "string_type" or not isinstance(given, bool | int | float):
+        return ""
+    said = (
+        " YAML reads yes, no, on and off as true and false:" if isinstance(given, bool) else " If it is text,"
+    )
+    return f"{said} put it in quotes."
 
 
 def keys_of(model: type[BaseModel] | None) -> tuple[str, ...]:
@@ -43,13 +95,17 @@ def keys_of(model: type[BaseModel] | None) -> tuple[str, ...]:
 
 def _model_at(model: type[BaseModel] | None, path: tuple[str | int, ...]) -> type[BaseModel] | None:
     """The model that a path of keys leads to, through dictionaries and optional fields."""
+    is_name_next = False
     for part in path:
         if model is None:
             return None
+        if is_name_next:  # a name in a dictionary: its values' model was found already
+            is_name_next = False
+            continue
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if part not in fields:
-            continue  # a key of a dictionary: its values' model was found already
-        model = _model_in(fields[str(part)].annotation)
+        annotation = fields[str(part)].annotation if part in fields else None
+        model = _model_in(annotation)
+        is_name_next = typing.get_origin(annotation) is dict
     return model
 
 

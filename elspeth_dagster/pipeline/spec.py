@@ -2,20 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import keyword
+import re
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from elspeth_dagster.llm import ModelSettings
-from elspeth_dagster.nodes.base import StepConfig
-from elspeth_dagster.nodes.sink import FileSinkConfig
-from elspeth_dagster.nodes.source import FileSourceConfig
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
+NAME_RULE: Final = "lower case letters, digits and underscores, at most 60: [a-z][a-z0-9_]*"
+
+_KEPT_BY_DAGSTER: Final = frozenset(
+    [
+        "context",
+        "conf",
+        "config",
+        "meta",
+        "arg_dict",
+        "dict",
+        "input_arg_dict",
+        "output_arg_dict",
+        "int",
+        "str",
+        "float",
+        "bool",
+        "input",
+        "output",
+        "type",
+    ]
+)
+"""A job cannot have these names, nor a keyword of Python."""
+
+_GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
+_CRON: Final = re.compile(r"@[a-z]+|[^\s@]+(\s+[^\s@]+){4}")
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError(f"The name {name[:60]!r} must be {NAME_RULE}.")
+    if name in _KEPT_BY_DAGSTER or keyword.iskeyword(name):
+        raise ValueError(f"The name {name!r} has a meaning of its own in Dagster or Python; choose another.")
+    return name
+
+
+def _checked_group(group: str) -> str:
+    if not _GROUP.fullmatch(group):
+        raise ValueError(f"The group {group[:60]!r} must be letters, digits and underscores.")
+    return group
+
+
+def _checked_owner(owner: str) -> str:
+    if not (owner.startswith("team:") and len(owner) > len("team:")) and "@" not in owner[1:-1]:
+        raise ValueError(f"The owner {owner[:60]!r} must be `team:name` or an e-mail address.")
+    return owner
+
+
+def _checked_cron(schedule: str) -> str:
+    if not _CRON.fullmatch(schedule.strip()):
+        raise ValueError("A schedule is a cron expression of five fields, as in `0 6 * * *`.")
+    return schedule
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Group = Annotated[str, AfterValidator(_checked_group)]
+Owner = Annotated[str, AfterValidator(_checked_owner)]
+Cron = Annotated[str, AfterValidator(_checked_cron)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Execution(_Part):
@@ -29,8 +85,8 @@ class Execution(_Part):
 class DagsterOptions(_Part):
     """What Dagster shows and does around the pipeline."""
 
-    group: str | None = Field(default=None, description="The asset group; the pipeline's name by default.")
-    owners: list[str] = Field(default_factory=list, description="`team:name` or an e-mail address.")
+    group: Group | None = Field(default=None, description="The asset group; the pipeline's name by default.")
+    owners: list[Owner] = Field(default_factory=list, description="`team:name` or an e-mail address.")
     tags: dict[str, str] = Field(default_factory=dict)
     pool: str | None = Field(
         default=None, description="A Dagster concurrency pool for the steps that call models."
@@ -47,19 +103,8 @@ class Head(_Part):
     description: str | None = None
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     execution: Execution = Field(default_factory=Execution)
-    schedule: str | None = Field(default=None, description="A cron expression, such as `0 6 * * *`.")
+    schedule: Cron | None = Field(default=None, description="A cron expression, such as `0 6 * * *`.")
     dagster: DagsterOptions = Field(default_factory=DagsterOptions)
-
-
-class Declaration(_Part):
-    """A declaration whose parts are each right by themselves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    head: Head
-    source: FileSourceConfig
-    steps: dict[str, StepConfig]
-    sinks: dict[str, FileSinkConfig]
 
 
 NODE_SECTIONS = ("source", "steps", "sinks")

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from elspeth_dagster.model.clock import Clock
@@ -80,9 +80,22 @@ class Batch:
         self._fresh: deque[Job] = deque()
         self._due: list[tuple[int, Job]] = []
 
+    @property
+    def pending(self) -> int:
+        """What keeps the batch from being settled once nothing more comes in."""
+        return self.buffer.pending
+
     def submit(self, context: RowContext[object]) -> None:
         """Take one row in; the dispatcher must be woken after it."""
-        self._fresh.append(Job(self, context, self.buffer.submit()))
+        self.enqueue((self.job_of(context),))
+
+    def job_of(self, context: RowContext[object]) -> Job:
+        """A job with the next index, which is to be enqueued."""
+        return Job(self, context, self.buffer.submit())
+
+    def enqueue(self, jobs: Iterable[Job]) -> None:
+        """Put jobs at the end of the queue, in the order of their indices."""
+        self._fresh.extend(jobs)
 
     def has_ready(self) -> bool:
         """Whether a row could be sent now."""
@@ -106,6 +119,7 @@ class Batch:
         """Store a row's result and release what it held up; ``completed_s`` is the clock's (default: now)."""
         self.waiting.discard(job)
         self.buffer.complete(job.index, result, completed_s=completed_s, dispatched_s=job.dispatched)
+        self.ended(job, is_given_up=False)
         self.release()
 
     def give_up(self, job: Job) -> None:
@@ -113,6 +127,7 @@ class Batch:
         job.quiet()
         self.waiting.discard(job)
         self.buffer.evict(job.index)
+        self.ended(job, is_given_up=True)
 
     def give_up_unsent(self) -> None:
         """Give up every row that is not in flight."""
@@ -122,6 +137,9 @@ class Batch:
         while self._fresh:
             self.give_up(self._fresh.popleft())
         self.release()
+
+    def ended(self, job: Job, *, is_given_up: bool) -> None:
+        """Told of each job once, before what it held up is released; for batches whose rows make several calls."""
 
     def release(self) -> None:
         """Hand the finished prefix to the caller."""

@@ -62,6 +62,11 @@ class Dispatcher:
         """Whether no batch is under way and nothing is in flight."""
         return not self._active and self._in_flight == 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop is gone: nothing is sent and nothing is answered any more."""
+        return self._loop.is_closed()
+
     # From any thread
 
     def wake(self, batch: Batch) -> None:
@@ -95,9 +100,11 @@ class Dispatcher:
             self._halt(batch, self._stopped_by)
         elif batch.stopping:
             self._halt(batch, None)
-        elif not self._settled(batch):
-            self._enroll(batch)
-            self._pump()
+        else:
+            batch.release()  # a row that makes no call waits for nothing but its turn
+            if not self._settled(batch):
+                self._enroll(batch)
+                self._pump()
 
     def _halt_all(self, error: BaseException) -> None:
         for batch in tuple(self._active):
@@ -188,6 +195,7 @@ class Dispatcher:
                 self._failed(job, ending, ending.error, wanted=wanted)
             elif wanted:
                 batch.give_up(job)
+                batch.release()
         except Exception as error:  # noqa: BLE001 - a broken controller must not leave callers waiting for ever
             with suppress(ValueError):  # its result is stored already
                 batch.give_up(job)
@@ -207,7 +215,9 @@ class Dispatcher:
         kind, batch, now_s = kind_of(error), job.batch, self._loop.time()
         if kind is FailureKind.AGAIN:
             self._controller.succeeded(now_s, job.sent_s, ending.headers)
-            if not wanted or batch.stopping:
+            if not wanted:
+                return
+            if batch.stopping:
                 batch.give_up(job)
             else:
                 batch.waiting.add(job)
@@ -269,7 +279,7 @@ class Dispatcher:
         """Whether nothing more will come of ``batch``; tells the caller once."""
         if batch.settled:
             return True
-        if batch.buffer.pending or not (batch.input_closed or batch.stopping):
+        if batch.pending or not (batch.input_closed or batch.stopping):
             return False
         if batch.drain_alarm is not None:
             batch.drain_alarm.cancel()

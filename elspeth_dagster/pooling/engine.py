@@ -11,9 +11,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SLICE_S = 0.02
+SLICE_S = 0.01
 """How long a caller's thread waits at a stretch. An exception that is raised in it from outside is seen after one
-slice at most, on every platform and for every way of raising; fifty looks a second cost next to nothing."""
+slice at most, on every platform and for every way of raising; a hundred looks a second cost next to nothing."""
 
 ORPHAN_CHECK_S = 1.0
 """How often the loop looks whether the main thread is gone. A pool that nobody closed must not hold up the exit."""

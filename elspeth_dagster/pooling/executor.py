@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from elspeth_dagster.errors import NodeStoppedError
 from elspeth_dagster.model.clock import Clock, SystemClock
 from elspeth_dagster.model.clock import jitter as random_jitter
 from elspeth_dagster.model.result import RowResult
@@ -21,7 +20,7 @@ from elspeth_dagster.pooling.engine import Engine
 from elspeth_dagster.pooling.reorder import BufferEntry
 from elspeth_dagster.pooling.rows import ProcessFn, RowContext
 from elspeth_dagster.pooling.stats import BatchCounters, PoolStats, public_stats
-from elspeth_dagster.pooling.stream import RowStream, entries_in_order
+from elspeth_dagster.pooling.stream import RowStream, entries_in_order, stopped_error
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -72,7 +71,10 @@ class PooledExecutor:
         Capacity and transient errors are retried and end in a ``Rejected`` result at worst. Any other exception
         of ``process_fn`` stops the batch and is raised here; the executor stays usable.
         """
-        return list(self.stream(contexts, process_fn, window=max(1, len(contexts))))
+        if not contexts:
+            self._latest = BatchCounters()
+            return []
+        return list(self.stream(contexts, process_fn, window=len(contexts)))
 
     def stream(
         self, contexts: Iterable[RowContext[R]], process_fn: ProcessFn[R, T], *, window: int | None = None
@@ -81,25 +83,21 @@ class PooledExecutor:
 
         At most ``window`` rows (default: eight pools) are pulled and not yet given out, so memory is bounded.
         """
-        rows_max = WINDOW_POOLS * self._config.pool_size if window is None else window
+        rows_max = self.window_rows if window is None else window
         if rows_max < 1:
             raise ValueError(f"window must be at least 1, not {rows_max}.")
         arrived = threading.Event()
         batch = Batch(
             cast("Callable[[object, str], object]", process_fn), clock=self._clock, notify=arrived.set
         )
-        self._latest = batch.counters
         entries = entries_in_order(
-            lambda: (batch, self._started()[1]),
-            cast("Iterable[RowContext[object]]", contexts),
-            window=rows_max,
-            arrived=arrived,
+            self, batch, cast("Iterable[RowContext[object]]", contexts), window=rows_max, arrived=arrived
         )
-        return RowStream(entries, stats=lambda: self._stats_of(batch.counters))
+        return RowStream(entries, stats=lambda: self.stats_of(batch.counters))
 
     def get_stats(self) -> PoolStats:
         """The numbers of the batch that was begun last."""
-        return self._stats_of(self._latest)
+        return self.stats_of(self._latest)
 
     def run_on_loop(self, function: Callable[[], Coroutine[object, object, T]]) -> T:
         """Run a coroutine where async process functions run, as to open what they share; wait for it."""
@@ -115,20 +113,21 @@ class PooledExecutor:
             self._stopped = True
             machine = self._machine
         if machine is not None:
-            machine[1].stop(_stopped_error())
+            machine[1].stop(stopped_error())
 
     def close(self) -> None:
         """Stop, wait for what is in flight (``drain_s``, then cancelled), and end all threads. Idempotent.
 
         An exception raised in the waiting thread meanwhile is let through at once; what is left ends by itself.
         """
-        self.stop()
         with self._lock:
-            machine, self._machine = self._machine, None
+            self._stopped = True
+            machine = self._machine
         if machine is None or machine[0].has_ended:
             return
         engine, dispatcher = machine
         try:
+            dispatcher.stop(stopped_error())
             quiet = engine.run(lambda: dispatcher.wait_until_quiet(timeout_s=self._drain_s + CANCEL_S))
             for closer in reversed(self._closers):
                 engine.run(closer)
@@ -145,13 +144,36 @@ class PooledExecutor:
     ) -> None:
         self.close()
 
-    def _stats_of(self, counters: BatchCounters) -> PoolStats:
+    # For what is built on the pool
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of all timestamps."""
+        return self._clock
+
+    @property
+    def window_rows(self) -> int:
+        """Rows unreleased at most, unless told."""
+        return WINDOW_POOLS * self._config.pool_size
+
+    def admit(self, batch: Batch) -> Dispatcher:
+        """Make ready for ``batch``, whose numbers are the latest from here on.
+
+        Raises:
+            NodeStoppedError: the pool was stopped.
+        """
+        dispatcher = self._started()[1]
+        self._latest = batch.counters
+        return dispatcher
+
+    def stats_of(self, counters: BatchCounters) -> PoolStats:
+        """The public form of a batch's numbers."""
         return public_stats(self._config, counters, delay_ms=self._controller.delay_ms)
 
     def _started(self) -> tuple[Engine, Dispatcher]:
         with self._lock:
             if self._stopped:
-                raise _stopped_error()
+                raise stopped_error()
             if self._machine is None:
                 self._machine = self._start()
             return self._machine
@@ -170,11 +192,3 @@ class PooledExecutor:
         engine.start(is_idle=lambda: dispatcher.is_idle)
         weakref.finalize(self, engine.let_go)  # a pool that is dropped, not closed, leaves no thread
         return engine, dispatcher
-
-
-def _stopped_error() -> NodeStoppedError:
-    return NodeStoppedError(
-        "The pool was stopped before all rows were done.",
-        code="pool_stopped",
-        hint="the rows that were not sent are untouched: resume the run",
-    )

@@ -7,8 +7,7 @@ each attempt becomes a record under the row's state, and an answer that is recor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from elspeth_dagster.errors import ModelCallError, RequestRefusedError
@@ -21,42 +20,14 @@ from elspeth_dagster.model.outcome import CallStatus, StateStatus
 from elspeth_dagster.model.result import Rejected, Succeeded
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
-from elspeth_dagster.nodes.llm import QUERY, Asked, LlmQuestion
+from elspeth_dagster.nodes.llm_question import Asked, LlmQuestion
 from elspeth_dagster.pooling import Again, report_headers
+from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
 from elspeth_dagster.runtime.recording import error_json, payload
 from elspeth_dagster.runtime.work import Work
 
 CALL_TYPE = "chat_completion"
 REQUEST_ID_CHARS_MAX = 200
-
-
-@dataclass(slots=True)
-class RowWork:
-    """One row on its way through an llm node. ``state`` is its open record, set when the state is to be stored.
-
-    ``answer`` is the row's valid answer once there is one; ``call_count`` numbers its calls; ``try_no`` is the try that
-    is under way, counted by answers, valid or not.
-    """
-
-    token: Token
-    row: Row
-    state_id: str
-    attempt: int
-    asked: Asked | None = None
-    answer: Row | None = None
-    rejected: Rejected | None = None
-    call_count: int = 0
-    try_no: int = 1
-    started_at: str = ""
-    state: Record | None = None
-    is_state_stored: bool = False
-    reused: int = 0
-    pending: Unit = field(default_factory=Unit)
-
-    @property
-    def needs_call(self) -> bool:
-        """Whether the model is still to be asked."""
-        return self.answer is None and self.rejected is None
 
 
 class CallJournal:
@@ -69,36 +40,42 @@ class CallJournal:
         self._question = question
         self._client = client
         self._answer_attempts = answer_attempts
-        self._template_hash: bytes | None = None
 
     # In the caller's thread ------------------------------------------------------------------------------------------
 
-    def open(self, row: RowWork, earlier: list[EarlierAnswer]) -> None:
-        """Prepare a row: its request, its open state, and the answers that an earlier execution paid for."""
+    def open(self, token: Token, row: Row, *, attempt: int, earlier: Sequence[EarlierAnswer]) -> RowWork:
+        """Prepare a row: its open state, its requests, and the answers that an earlier execution paid for."""
         work = self._work
-        asked = self._question.ask(row.row)
-        row.started_at = work.now()
-        row.state = opened(
-            row.state_id, row.token.token_id, work.handle.run_id, work.node.node_id, None, row.token.order_key,
-            row.attempt, StateStatus.OPEN.value, row.token.row_hash, None, None, None, None, None, row.started_at,
-            None, work.handle.execution_id,
+        state_id = ids.state_id(token.token_id, work.node.node_id, attempt)
+        state = opened(
+            state_id, token.token_id, work.handle.run_id, work.node.node_id, None, token.order_key, attempt,
+            StateStatus.OPEN.value, token.row_hash, None, None, None, None, None, work.now(), None,
+            work.handle.execution_id,
         )  # fmt: skip
-        row.pending.insert("node_states", row.state)
-        if isinstance(asked, Rejected):
-            row.rejected = asked
-            return
-        row.asked = asked
-        for answer in earlier:
-            if row.needs_call:
-                self._take_over(row, answer)
+        opened_row = RowWork(token, row, state_id, attempt, state, Unit())
+        opened_row.pending.insert("node_states", state)
+        for query in self._question.queries:
+            one = QueryWork(opened_row, query)
+            opened_row.queries.append(one)
+            asked = self._question.ask(row, query)
+            if isinstance(asked, Rejected):
+                one.rejected = asked
+            else:
+                one.asked = asked
+                self._take_over(one, [answer for answer in earlier if answer.query == query.name])
+        return opened_row
 
-    def _take_over(self, row: RowWork, earlier: EarlierAnswer) -> None:
-        """Use an answer of an earlier execution as the try that it was, valid or not."""
-        if earlier.body is None:
-            return  # purged: it must be asked again
-        reply = read_reply(earlier.body, self._question.answer)
-        settings = self._question.settings
-        now = self._work.now()
+    def _take_over(self, one: QueryWork, earlier: Sequence[EarlierAnswer]) -> None:
+        """Use answers of an earlier execution as the tries that they were, valid or not."""
+        for answer in earlier:
+            if answer.body is None or one.answer is not None or one.rejected is not None:
+                continue  # purged, so it must be asked again; or there is nothing left to ask
+            reply = read_reply(answer.body, one.query.answer)
+            self._record_reuse(one.row, answer, reply)
+            self._judge(one, reply)
+
+    def _record_reuse(self, row: RowWork, earlier: EarlierAnswer, reply: Reply) -> None:
+        settings, now = self._question.settings, self._work.now()
         row.pending.insert(
             "calls",
             sealed(
@@ -112,12 +89,11 @@ class CallJournal:
         row.call_count += 1
         row.reused += 1
         self._work.tally.calls["reused"] += 1
-        self._judge(row, reply)
 
     # On the loop -----------------------------------------------------------------------------------------------------
 
-    async def ask(self, row: RowWork, state_id: str) -> Succeeded[RowWork] | Rejected:
-        """Make one call for ``row``.
+    async def ask(self, one: QueryWork, state_id: str) -> Succeeded[None] | Rejected:
+        """Make one call for one query.
 
         Raises:
             CapacityError, TransientError: the pool tries again.
@@ -125,56 +101,58 @@ class CallJournal:
             ModelUnusableError: no call of this node can succeed.
             LandscapeError: the intent could not be recorded, so nothing was sent.
         """
-        assert row.asked is not None  # noqa: S101 - rows without a request are not sent
-        call = await self._intend(row, row.asked, state_id)
+        assert one.asked is not None  # noqa: S101 - queries without a request are not sent
+        call = await self._intend(one, one.asked, state_id)
         began_s = self._work.clock.monotonic()
         try:
-            reply = await self._client.send(dict(row.asked.body))
+            reply = await self._client.send(dict(one.asked.body))
         except ModelCallError as error:
-            await self._record_failure(row, call, error, self._since_ms(began_s))
+            await self._record_failure(one.row, call, error, self._since_ms(began_s))
             if isinstance(error, RequestRefusedError):
-                return Rejected(
-                    error.code,
-                    error.what,
-                    facts={"status_code": error.status_code, "error_type": error.error_type},
-                )
+                return self._refused(one, error)
             raise
         except asyncio.CancelledError:
             self._record_unknown(call)
             raise
         report_headers(reply.headers)
-        said = read_reply(reply.body, self._question.answer)
-        await self._record_answer(row, call, said, reply, latency_ms=self._since_ms(began_s))
-        self._judge(row, said)
-        if row.needs_call:
+        said = read_reply(reply.body, one.query.answer)
+        await self._record_answer(one.row, call, said, reply, latency_ms=self._since_ms(began_s))
+        self._judge(one, said)
+        if one.rejected is not None:
+            return one.rejected
+        if one.answer is None:
             raise Again
-        if row.rejected is not None:
-            return row.rejected
-        return Succeeded(row)
+        return Succeeded(None)
 
-    def _judge(self, row: RowWork, reply: Reply) -> None:
+    def _refused(self, one: QueryWork, error: RequestRefusedError) -> Rejected:
+        facts: dict[str, JSON] = {"status_code": error.status_code, "error_type": error.error_type}
+        one.rejected = Rejected(error.code, error.what, facts=facts)
+        return one.rejected
+
+    def _judge(self, one: QueryWork, reply: Reply) -> None:
         """Take a valid answer; count an invalid one as the try it was."""
         if isinstance(reply.result, Succeeded):
-            row.answer = reply.result.value
-        elif row.try_no >= self._answer_attempts:
-            row.rejected = Rejected(
+            one.answer = reply.result.value
+        elif one.try_no >= self._answer_attempts:
+            one.rejected = Rejected(
                 reply.result.reason,
                 reply.result.message,
-                facts={**reply.result.facts, "answers": row.try_no},
+                facts={**reply.result.facts, "answers": one.try_no},
                 detail=reply.result.detail,
             )
         else:
-            row.try_no += 1
+            one.try_no += 1
 
-    async def _intend(self, row: RowWork, asked: Asked, state_id: str) -> Record:
+    async def _intend(self, one: QueryWork, asked: Asked, state_id: str) -> Record:
         """Make the intent durable: a crash from here on leaves a call of unknown outcome, never an unknown call."""
+        row = one.row
         unit, row.pending = row.pending, Unit()
         token, work, settings = row.token, self._work, self._question.settings
         body = canonical_bytes(dict(asked.body))
         variables = canonical_bytes(asked.variables)
         call = opened(
-            ids.call_id(state_id, row.call_count), state_id, row.call_count, QUERY, row.try_no, None, CALL_TYPE,
-            settings.provider, settings.model, None, CallStatus.OPEN.value, None,
+            ids.call_id(state_id, row.call_count), state_id, row.call_count, one.query.name, one.try_no, None,
+            CALL_TYPE, settings.provider, settings.model, None, CallStatus.OPEN.value, None,
             payload(unit, token.salt_id, token.salt, body), None, asked.template_hash,
             content_hash(token.salt, variables), None, None, None, None, None, work.now(), None,
             work.handle.execution_id,

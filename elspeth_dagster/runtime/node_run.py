@@ -19,6 +19,7 @@ from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.executions import begin_execution, ended_execution
 from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.ordering import LostRow, lost_rows
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.registration import EndOf, NodeRegistration, RunRegistration, register
 from elspeth_dagster.landscape.writer import LandscapeWriter
@@ -73,6 +74,7 @@ class NodeReport:
     seconds: float
     pool_stats: Mapping[str, JSON] | None
     balance: NodeBalance
+    lost: tuple[LostRow, ...]
     artifact: Artifact | None
     source_path: Path | None
 
@@ -128,7 +130,9 @@ def _run(work: Work) -> NodeReport:
             _run_step(work, config)
     except BaseException as error:
         _end_badly(work, error, work.clock.monotonic() - began_s)
-        raise _named(work, error) from error
+        if isinstance(error, ModelUnusableError):
+            raise _unusable(work, error) from error
+        raise
     seconds = work.clock.monotonic() - began_s
     _end(work, ExecutionStatus.COMPLETED, seconds, None)
     return NodeReport(
@@ -137,6 +141,7 @@ def _run(work: Work) -> NodeReport:
         seconds=seconds,
         pool_stats=work.pool_stats,
         balance=_balance(work.node, work.database, work.handle.run_id),
+        lost=_lost(work),
         artifact=artifact,
         source_path=_source_path(work),
     )
@@ -197,23 +202,37 @@ def _code(error: BaseException) -> str:
     return "interrupted" if not isinstance(error, Exception) else "unexpected"
 
 
-def _named(work: Work, error: BaseException) -> BaseException:
+def _unusable(work: Work, error: ModelUnusableError) -> NodeStoppedError:
     """A model that cannot be used stops the node, with the provider's reason."""
-    if isinstance(error, ModelUnusableError):
-        status = f"HTTP {error.status_code}: " if error.status_code else ""
-        return NodeStoppedError(
-            f"The model cannot be used: {status}{error.what}",
-            code=f"model_unusable_{error.status_code}" if error.status_code else "model_unusable",
-            where=f"step {work.node.node_id!r}",
-            hint="mend the key, the model's name or the address, then resume: no row was lost",
-        )
-    return error
+    status = f"HTTP {error.status_code}: " if error.status_code else ""
+    return NodeStoppedError(
+        f"The model cannot be used: {status}{error.what}",
+        code=f"model_unusable_{error.status_code}" if error.status_code else "model_unusable",
+        where=f"step {work.node.node_id!r}",
+        hint="mend the key, the model's name or the address, then resume: no row was lost",
+    )
 
 
 def _balance(node: Node, database: Database, run_id: str) -> NodeBalance:
     if node.role == "source":
         return source_balance(database, run_id=run_id, node_id=node.node_id)
     return node_balance(database, run_id=run_id, node_id=node.node_id, feeds=feeds_of(node))
+
+
+def _lost(work: Work) -> tuple[LostRow, ...]:
+    """The rows that the pool's own order shows to be missing; none where there is no pool."""
+    if work.pool_stats is None:
+        return ()
+    handle = work.handle
+    return tuple(
+        lost_rows(
+            work.database,
+            run_id=handle.run_id,
+            node_id=handle.node_id,
+            execution_id=handle.execution_id,
+            feeds=work.feeds(),
+        )
+    )
 
 
 def _source_path(work: Work) -> Path | None:
@@ -228,7 +247,7 @@ def _registration(pipeline: Pipeline, run: RunIdentity) -> RunRegistration:
         NodeRegistration(
             node_id=node.node_id,
             kind=node.kind,
-            determinism=node.config.determinism,
+            determinism=node.config.determinism_of(),
             config=node.decision,
             input_columns=node.columns_in,
             output_columns=node.columns_out,

@@ -96,7 +96,7 @@ def _rows(work: Work) -> Iterator[Row]:
 def _failure(token: Token, detail: Mapping[str, JSON]) -> dict[str, JSON]:
     evidence = json.loads(token.error_json or "{}")
     evidence.pop("detail_hash", None)
-    return {**evidence, **detail}
+    return {"code": evidence.pop("code", None), **detail, **evidence}
 
 
 def _with_error(token: Token, error: Mapping[str, JSON]) -> Row:
@@ -110,7 +110,7 @@ def _record(work: Work, artifact: Artifact) -> None:
     """States and outcomes of the rows that have none yet; and the artifact, in the last unit."""
     work.handle.rows_done = 0
     last = Unit()
-    for page in pages(work.tokens(), PAGE_TOKENS):
+    for page in pages(work.tokens(with_bodies=False), PAGE_TOKENS):
         work.check_stop()
         attempts = work.attempts([token.token_id for token in page])
         unit, now = Unit(), work.now()

@@ -13,7 +13,7 @@ from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes
-from elspeth_dagster.model.clock import new_salt
+from elspeth_dagster.model.clock import new_salts
 from elspeth_dagster.model.columns import RowReader, Violation
 from elspeth_dagster.model.outcome import INVALID_PORT, OUT_PORT, Outcome
 from elspeth_dagster.nodes.source import DISCARD, FileSourceConfig
@@ -44,9 +44,10 @@ def _page(
 ) -> Unit:
     unit = Unit()
     row_ids = [ids.row_id(work.handle.run_key, first_index + offset) for offset in range(len(page))]
-    salts = known_salts(work.database, row_ids) if work.handle.attempt > 1 else {}
+    known = known_salts(work.database, row_ids) if work.handle.attempt > 1 else {}
+    fresh = new_salts(len(page))
     for offset, (row_id, record) in enumerate(zip(row_ids, page, strict=True)):
-        salt = salts.get(row_id) or new_salt()
+        salt = known.get(row_id, fresh[offset])
         unit.insert("row_salts", (row_id, work.handle.run_id, salt))
         _record(work, config, reader, unit, _Place(row_id, first_index + offset, salt, record))
     return unit

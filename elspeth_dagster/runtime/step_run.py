@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, count_waiting
@@ -10,12 +11,12 @@ from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import parsed
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.model.token import Token
-from elspeth_dagster.nodes.base import Decider
+from elspeth_dagster.nodes.base import Decider, Decision, PageDecider
 from elspeth_dagster.runtime.recording import final_state, settle
 from elspeth_dagster.runtime.work import Work, pages
 
 
-def run_step(work: Work, decider: Decider, *, max_error_rate: float) -> None:
+def run_step(work: Work, decider: Decider | PageDecider, *, max_error_rate: float) -> None:
     """Decide about every waiting token, in order.
 
     Raises:
@@ -28,20 +29,35 @@ def run_step(work: Work, decider: Decider, *, max_error_rate: float) -> None:
         unit = Unit()
         try:
             now = work.now()
-            for token in page:
+            for token, timed in zip(page, _decided(decider, page), strict=True):
                 attempt = attempts.get(token.token_id, 0) + 1
-                now = _decide(work, unit, decider, token, attempt, started_at=now)
+                now = _record(work, unit, token, attempt=attempt, timed=timed, started_at=now)
                 work.judge_errors(max_error_rate)
         finally:
             work.submit(unit)
     work.flush()
 
 
-def _decide(work: Work, unit: Unit, decider: Decider, token: Token, attempt: int, *, started_at: str) -> str:
-    """One row; returns when it was done, which is when the next one starts."""
-    began = time.perf_counter()
+def _decided(decider: Decider | PageDecider, page: list[Token]) -> Iterator[tuple[Decision, float]]:
+    """Each row's decision and the milliseconds it took; a page decided at once shares its time evenly."""
+    if isinstance(decider, PageDecider):
+        began_s = time.perf_counter()
+        decisions = decider.decide_page([row_of(token) for token in page])
+        share_ms = (time.perf_counter() - began_s) * 1000 / len(page)
+        yield from ((decision, share_ms) for decision in decisions)
+        return
+    for token in page:
+        began_s = time.perf_counter()
+        decision = decider.decide(row_of(token))
+        yield decision, (time.perf_counter() - began_s) * 1000
+
+
+def _record(
+    work: Work, unit: Unit, token: Token, *, attempt: int, timed: tuple[Decision, float], started_at: str
+) -> str:
+    """One row's records; returns when it was done, which is when the next one starts."""
+    decision, duration_ms = timed
     state_id = ids.state_id(token.token_id, work.node.node_id, attempt)
-    decision = decider.decide(row_of(token))
     completed_at = work.now()
     work.tally.rows_in += 1
     settled = settle(work, unit, token=token, state_id=state_id, decision=decision, now=completed_at)
@@ -54,7 +70,7 @@ def _decide(work: Work, unit: Unit, decider: Decider, token: Token, attempt: int
             attempt,
             settled,
             context_json=None,
-            duration_ms=round((time.perf_counter() - began) * 1000, 3),
+            duration_ms=round(duration_ms, 3),
             started_at=started_at,
             completed_at=completed_at,
         ),

@@ -63,12 +63,13 @@ class Work:
         return feeds_of(self.node)
 
     def waiting(self, *, include_done: bool = False) -> Waiting:
-        """Who waits for this node."""
-        return Waiting(self.handle.run_id, self.node.node_id, self.feeds(), include_done)
+        """Who waits for this node. In its first execution none can be done yet, which saves looking."""
+        is_first = self.handle.attempt == 1
+        return Waiting(self.handle.run_id, self.node.node_id, self.feeds(), include_done or is_first)
 
-    def tokens(self, *, include_done: bool = False) -> Iterator[Token]:
+    def tokens(self, *, include_done: bool = False, with_bodies: bool = True) -> Iterator[Token]:
         """The waiting tokens in order."""
-        return waiting_tokens(self.database, self.waiting(include_done=include_done))
+        return waiting_tokens(self.database, self.waiting(include_done=include_done), with_bodies=with_bodies)
 
     def submit(self, unit: Unit) -> None:
         """Hand a unit to the writer; waits while too many are under way.

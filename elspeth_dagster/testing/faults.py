@@ -20,6 +20,8 @@ class Fault(StrEnum):
     """A way to fail. The comments say where the client meets it."""
 
     # The status line.
+    HTTP_400 = "http_400"
+    HTTP_401 = "http_401"
     HTTP_429 = "http_429"
     HTTP_500 = "http_500"
     HTTP_502 = "http_502"
@@ -44,6 +46,9 @@ class Fault(StrEnum):
     CONTENT_FILTER = "content_filter"
     NO_USAGE = "no_usage"
 
+
+FINAL = frozenset({Fault.HTTP_400, Fault.HTTP_401})
+"""Faults that no weather brings: asking again does not help."""
 
 USABLE = frozenset({Fault.SLOW_BODY, Fault.NO_USAGE})
 """Faults under which the client still gets a right answer."""

@@ -31,6 +31,8 @@ _AZURE_HEAD = "/openai/deployments/"
 _AZURE_TAIL = "/chat/completions"
 
 _FAULT_STATUS = {
+    Fault.HTTP_400: 400,
+    Fault.HTTP_401: 401,
     Fault.HTTP_429: 429,
     Fault.HTTP_500: 500,
     Fault.HTTP_502: 502,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from elspeth_dagster.errors import LaunchError
-from elspeth_dagster.testing.faults import Fault
+from elspeth_dagster.testing.faults import FINAL, Fault
 from elspeth_dagster.testing.settings import FakeModelSettings, RetryAfter, overridden
 from elspeth_dagster.testing.suggest import did_you_mean
 
@@ -45,7 +45,7 @@ PRESETS: Mapping[str, FakeModelSettings] = {
         retry_after=RetryAfter.SECONDS,
         concurrency_max=30,
         hang_s=30,
-        faults={fault: 0.02 if fault.startswith("http_") else 0.01 for fault in Fault},
+        faults={fault: 0.02 if fault.startswith("http_") else 0.01 for fault in Fault if fault not in FINAL},
     ),
 }
 """``calm``, ``busy``, ``storm`` and ``chaos``."""

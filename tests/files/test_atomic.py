@@ -54,7 +54,7 @@ file.commit()
 
 def _run(program: str, path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", program, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own text
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _names(folder: Path) -> list[str]:
@@ -127,9 +127,7 @@ def test_a_writer_killed_midway_leaves_the_old_file_and_the_next_one_cleans_up(t
 def test_the_hidden_file_of_a_living_writer_is_never_cleaned_away(tmp_path: Path) -> None:
     path = tmp_path / "out.bin"
     command = [sys.executable, "-c", WAITS_HALF_WRITTEN, str(path)]
-    with subprocess.Popen(  # noqa: S603 - our own text
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "ready\n"
 

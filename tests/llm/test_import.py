@@ -11,5 +11,5 @@ def test_importing_the_layer_loads_no_http_client() -> None:
         "import sys, elspeth_dagster.llm; "
         "print(sorted({'openai', 'httpx2', 'httpx', 'aiohttp'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -77,14 +77,12 @@ def test_plain_functions_run_in_at_most_pool_size_threads(pool: PooledExecutor) 
 
 def test_an_empty_batch_starts_no_thread() -> None:
     before = threading.active_count()
-    executor = PooledExecutor(PoolConfig())
+    with PooledExecutor(PoolConfig()) as executor:
+        assert executor.execute_batch([], in_a_thread) == []
 
-    assert executor.get_stats()["pool_stats"]["successes"] == 0
-    executor.close()
-
-    assert threading.active_count() == before
-    with PooledExecutor(PoolConfig()) as other:
-        assert other.execute_batch([], in_a_thread) == []
+        assert threading.active_count() == before
+        assert executor.get_stats()["pool_stats"]["successes"] == 0
+        assert list(executor.stream(iter(rows(0)), in_a_thread)) == []
 
 
 def test_batches_of_several_threads_run_at_the_same_time_and_never_mix() -> None:
@@ -386,7 +384,7 @@ def test_a_pool_that_nobody_closed_does_not_hold_up_the_exit_of_the_process() ->
         "import sys; sys.keep = pool\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
 

@@ -33,7 +33,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "elspeth_dagster.testing.fake_mo
 
 @contextmanager
 def _command(*options: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             yield process
         finally:
@@ -110,7 +110,7 @@ def test_the_server_ends_when_its_parent_dies() -> None:
         "print(p.stdout.readline().decode(), flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", parent_program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
         _place(parent)
         parent.kill()
         assert parent.stderr is not None
@@ -179,6 +179,6 @@ def test_nothing_heavy_is_imported() -> None:
         "print([n for n in ('dagster', 'openai', 'pandas', 'aiohttp', 'sqlalchemy', 'pydantic') if n in sys.modules])"
     )
 
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout  # noqa: S603
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
 
     assert output.decode().strip() == "[]"

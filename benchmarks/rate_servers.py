@@ -1,0 +1,213 @@
+"""The servers of the simulation: what a provider's limit does with a request that arrives at a given time.
+
+Nothing here knows of clients or latencies. Times are seconds from the start and never decrease.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+ANNOUNCED_WINDOW_S = 60
+"""Limits are announced per minute, as OpenAI does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server says to one request."""
+
+    accepted: bool
+    retry_after_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Server(Protocol):
+    """A limit, from time 0 on."""
+
+    def answer(self, now: float) -> Answer:
+        """Decide about a request that arrives now."""
+        ...
+
+    def left(self, now: float) -> None:
+        """An accepted request is done."""
+        ...
+
+    def capacity(self, until: float, *, latency_s: float) -> float:
+        """How many requests of that mean latency it could have accepted by then."""
+        ...
+
+
+class Flow(Protocol):
+    """Tokens per second over time."""
+
+    def rate(self, at: float) -> float:
+        """The rate at one instant."""
+        ...
+
+    def total(self, until: float) -> float:
+        """All that flowed by then."""
+        ...
+
+
+class Steps:
+    """``steps`` are (from when, tokens per second), the first from 0."""
+
+    def __init__(self, *steps: tuple[float, float]) -> None:
+        self._since = [since for since, _ in steps]
+        self._rates = [rate for _, rate in steps]
+        lengths = [after - before for before, after in itertools.pairwise(self._since)]
+        parts = [rate * length for rate, length in zip(self._rates, lengths, strict=False)]
+        self._totals = [0.0, *itertools.accumulate(parts)]
+
+    def rate(self, at: float) -> float:
+        """The rate of the step that holds at that time."""
+        return self._rates[bisect.bisect_right(self._since, at) - 1]
+
+    def total(self, until: float) -> float:
+        """All that flowed by then."""
+        step = bisect.bisect_right(self._since, until) - 1
+        return self._totals[step] + self._rates[step] * (until - self._since[step])
+
+
+class Wave:
+    """A rate that drifts up and down: ``mean * (1 + depth * sin(2 pi t / period_s))``."""
+
+    def __init__(self, mean: float, *, depth: float, period_s: float) -> None:
+        self._mean, self._depth, self._angular = mean, depth, 2 * math.pi / period_s
+
+    def rate(self, at: float) -> float:
+        """The rate at one instant."""
+        return self._mean * (1 + self._depth * math.sin(self._angular * at))
+
+    def total(self, until: float) -> float:
+        """The integral of the rate."""
+        return self._mean * (until + self._depth * (1 - math.cos(self._angular * until)) / self._angular)
+
+
+class TokenBucket:
+    """The usual limit. ``charges``: a rejection costs a token, too. ``whole_s``: says when to come back, rounded up.
+
+    ``announces``: every answer carries the ``x-ratelimit-*-requests`` headers, of which ``limit`` is per minute.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        burst: float,
+        charges: bool = False,
+        whole_s: bool = False,
+        announces: bool = False,
+    ) -> None:
+        self._flow, self._burst, self._level, self._flowed = flow, burst, burst, 0.0
+        self._charges, self._whole_s, self._announces = charges, whole_s, announces
+
+    def answer(self, now: float) -> Answer:
+        """Take a token, if there is a whole one."""
+        flowed = self._flow.total(now)
+        self._level = min(self._burst, self._level + flowed - self._flowed)
+        self._flowed = flowed
+        if self._level >= 1:
+            self._level -= 1
+            return Answer(accepted=True, headers=self._headers(now))
+        if self._charges:
+            self._level = max(self._level - 1, 0.0)
+        wait_s = (1 - self._level) / self._flow.rate(now)
+        asks_s = float(math.ceil(wait_s)) if self._whole_s else None
+        return Answer(accepted=False, retry_after_s=asks_s, headers=self._headers(now))
+
+    def left(self, now: float) -> None:
+        """A rate does not care."""
+
+    def capacity(self, until: float, *, latency_s: float) -> float:  # noqa: ARG002 - a rate does not care
+        """What flowed, and the bucket that was full at the start."""
+        return self._flow.total(until) + self._burst
+
+    def _headers(self, now: float) -> Mapping[str, str]:
+        if not self._announces:
+            return {}
+        rate, missing = self._flow.rate(now), self._burst - self._level
+        limit = round(rate * ANNOUNCED_WINDOW_S)
+        return {
+            "x-ratelimit-limit-requests": str(limit),
+            "x-ratelimit-remaining-requests": str(int(max(0.0, limit - missing))),
+            "x-ratelimit-reset-requests": f"{missing / rate * 1000:.3f}ms",
+        }
+
+
+class AtOnce:
+    """No limit on the rate, but on how many requests are worked on at the same time."""
+
+    def __init__(self, places: int) -> None:
+        self._places, self._taken = places, 0
+
+    def answer(self, now: float) -> Answer:  # noqa: ARG002 - time does not matter
+        """Take a place, if one is free."""
+        if self._taken >= self._places:
+            return Answer(accepted=False)
+        self._taken += 1
+        return Answer(accepted=True)
+
+    def left(self, now: float) -> None:  # noqa: ARG002 - time does not matter
+        """Give the place back."""
+        self._taken -= 1
+
+    def capacity(self, until: float, *, latency_s: float) -> float:
+        """All places taken all the time."""
+        return self._places * until / latency_s
+
+
+class Outage:
+    """Nothing but 429 until ``bad_s``, then half of them until ``shaky_s``, then no limit at all."""
+
+    def __init__(self, *, bad_s: float, shaky_s: float, seed: int = 7) -> None:
+        self._bad_s, self._shaky_s = bad_s, shaky_s
+        self._chance = random.Random(seed)  # noqa: S311 - a simulation
+
+    def answer(self, now: float) -> Answer:
+        """By the clock, and in the shaky time by chance."""
+        return Answer(accepted=now >= self._shaky_s or (now >= self._bad_s and self._chance.random() < 1 / 2))
+
+    def left(self, now: float) -> None:
+        """An outage does not care."""
+
+    def capacity(self, until: float, *, latency_s: float) -> float:  # noqa: ARG002 - the pool is the limit
+        """Without bound once it is over; callers compare with what the pool can do."""
+        return math.inf if until > self._shaky_s else 0.0
+
+
+class Spurious:
+    """Another server that, besides, rejects a ``share`` of all requests for no reason."""
+
+    def __init__(self, server: Server, *, share: float, seed: int = 11) -> None:
+        self._server, self._share = server, share
+        self._chance = random.Random(seed)  # noqa: S311 - a simulation
+
+    def answer(self, now: float) -> Answer:
+        """By chance first; what passes is the other's to judge."""
+        if self._chance.random() < self._share:
+            return Answer(accepted=False)
+        return self._server.answer(now)
+
+    def left(self, now: float) -> None:
+        """The other's."""
+        self._server.left(now)
+
+    def capacity(self, until: float, *, latency_s: float) -> float:
+        """The other's: what is rejected by chance takes nothing from it."""
+        return self._server.capacity(until, latency_s=latency_s)
+
+
+def every(rate: float) -> Steps:
+    """One rate for ever."""
+    return Steps((0.0, rate))
+
+
+def steps(pairs: Sequence[tuple[float, float]]) -> Steps:
+    """The same as :class:`Steps`, of a sequence."""
+    return Steps(*pairs)

@@ -1,0 +1,58 @@
+"""Open a Landscape that is there already, to read it: nothing is created, nothing migrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from elspeth_dagster.errors import LandscapeError, LandscapeUnavailableError, SchemaVersionError
+from elspeth_dagster.landscape.database import Database, parsed_url
+from elspeth_dagster.landscape.schema import REVISION
+
+
+@contextmanager
+def existing_landscape(url: str) -> Iterator[Database]:
+    """The Landscape at ``url``, closed at the end.
+
+    Raises:
+        LandscapeError: there is none, it cannot be read, or it is of another version.
+    """
+    database = database_at(url)
+    try:
+        _check_version(database)
+        yield database
+    finally:
+        database.dispose()
+
+
+def database_at(url: str) -> Database:
+    """The database at ``url``, of whatever version.
+
+    Raises:
+        LandscapeUnavailableError: it is a file, and there is none.
+    """
+    parsed = parsed_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).is_file():
+        raise LandscapeUnavailableError(
+            "There is no Landscape here yet.",
+            where=str(Path(parsed.database).absolute()),
+            hint="run a pipeline first, or name another Landscape with --landscape",
+        )
+    return Database(url)
+
+
+def _check_version(database: Database) -> None:
+    found = database.revision()
+    if found is None:
+        raise LandscapeError(
+            "The database is empty: no run was recorded in it.",
+            where=database.shown_url,
+            hint="run a pipeline first, or name another Landscape with --landscape",
+        )
+    if found != REVISION:
+        raise SchemaVersionError(
+            f"The Landscape is of version {found}; this package needs {REVISION}.",
+            where=database.shown_url,
+            hint="run `elspeth-dagster db upgrade`, or use the package version that wrote it",
+        )

@@ -1,0 +1,85 @@
+"""Verify a run: is its evidence what was written, does its content match, is nothing lost, doubled or out of order?
+
+Read-only, in bounded memory, however large the run is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.invariants import content, files, journeys, order, records
+from elspeth_dagster.landscape.invariants.finding import Check, Examined, Finding
+from elspeth_dagster.landscape.runs import RunRecord
+from elspeth_dagster.landscape.status import run_status
+from elspeth_dagster.model.outcome import RunStatus
+
+FINDINGS_PER_CHECK_MAX: Final = (
+    1_000  # a report is read by people; beyond it, more of the same says nothing new
+)
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "every record has the hash of its columns": records.record_hashes,
+    "every body has the hash that was recorded": content.body_hashes,
+    "every recorded hash has its body, or was purged": content.bodies_present,
+    "nothing is open in a finished run": records.nothing_open,
+    "every row has its token, row indices have no gap": journeys.every_row_has_a_token,
+    "every token ends exactly once": journeys.one_outcome_each,
+    "every token is finished once at each node": journeys.one_visit_each,
+    "what came to each node left it": journeys.balances,
+    "the calls of every row are numbered without gap": order.call_indices,
+    "pools gave back every row that they took": order.pool_indices,
+    "every sink's file is what was written": files.sink_files,
+}
+"""What is checked, in this order, in words."""
+
+_FINISHED = frozenset({RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES})
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check and what it found; ``is_cut`` where there was more than is listed."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The result of a verification. ``counts`` are what was looked at: records, bodies, files, purged bodies."""
+
+    run: RunRecord
+    status: RunStatus
+    checks: tuple[CheckResult, ...]
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every check held."""
+        return not any(check.findings for check in self.checks)
+
+
+def verify_run(database: Database, run: RunRecord, *, now: dt.datetime) -> VerifyReport:
+    """Verify ``run`` as it is now. What is under way is checked as far as it has come."""
+    status = run_status(database, run.run_id, now=now)
+    examined = Examined(database, run, is_finished=status in _FINISHED)
+    if not examined.is_finished:
+        examined.notes.append(
+            f"The run is {status.value}, not finished: what is open or waits is no finding."
+        )
+    results = []
+    for name, check in CHECKS.items():
+        findings = tuple(islice(check(examined), FINDINGS_PER_CHECK_MAX + 1))
+        kept = findings[:FINDINGS_PER_CHECK_MAX]
+        results.append(CheckResult(name, kept, is_cut=len(kept) < len(findings)))
+    if examined.counts["purged"]:
+        examined.notes.append(f"{examined.counts['purged']} bodies were purged: only their hashes are left.")
+    return VerifyReport(
+        run, status, tuple(results), dict(sorted(examined.counts.items())), tuple(examined.notes)
+    )

@@ -1,0 +1,106 @@
+"""A compiled llm step: makes the requests of a row, one for each of its queries, and takes the answers into the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from elspeth_dagster.errors import ExpressionError, NotJSONError
+from elspeth_dagster.expressions import PromptTemplate
+from elspeth_dagster.llm import AnswerSchema, ModelSettings, build_request
+from elspeth_dagster.model.canonical import plain_hash
+from elspeth_dagster.model.result import Rejected
+from elspeth_dagster.model.row import JSON, Row, normalised
+from elspeth_dagster.nodes.base import Emitted
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, and what it was made from."""
+
+    body: Mapping[str, JSON]
+    template_hash: bytes
+    variables: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query of a step. ``extra`` are further names that its prompt sees; ``prefix`` stands before its fields."""
+
+    name: str
+    prompt: PromptTemplate
+    system: PromptTemplate | None
+    answer: AnswerSchema | None
+    prefix: str = ""
+    extra: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LlmQuestion:
+    """What a step asks about each row: all of its queries, answered or none."""
+
+    settings: ModelSettings
+    queries: tuple[Query, ...]
+    temperature: float | None
+    max_tokens: int | None
+
+    def ask(self, row: Row, query: Query) -> Asked | Rejected:
+        """The request of one query for ``row``; a template that fails on it is the row's error."""
+        try:
+            prompt = query.prompt.render(row, extra=query.extra)
+            system = None if query.system is None else query.system.render(row, extra=query.extra)
+        except ExpressionError as error:
+            return Rejected("template_failed", error.what)
+        request = build_request(
+            self.settings,
+            system=None if system is None else system.text,
+            prompt=prompt.text,
+            answer=query.answer,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+        variables = prompt.variables if system is None else _together(system.variables, prompt.variables)
+        return Asked(request.body, _template_hash(query), variables)
+
+    def conclude(self, row: Row, answers: Mapping[str, Row]) -> Emitted | Rejected:
+        """The row with the fields of every query's answer behind its own, in the order of the queries."""
+        made: Row = dict(row)
+        for query in self.queries:
+            for name, value in answers[query.name].items():
+                added = f"{query.prefix}{name}"
+                if added in made:
+                    message = f"The row has a field {added!r} already."
+                    return Rejected("field_exists", message, facts={"field": added})
+                made[added] = value
+        try:
+            return Emitted(normalised(made))
+        except NotJSONError as error:
+            return Rejected("type_mismatch", error.what, facts={"field": error.field})
+
+
+def failed_queries(failures: Mapping[str, Rejected], *, query_count: int) -> Rejected:
+    """Why a row is refused: its one query's own reason, or which of its several queries failed, and why."""
+    if query_count == 1:
+        return next(iter(failures.values()))
+    facts: dict[str, JSON] = {
+        "queries": [{"query": name, "code": one.reason, **one.facts} for name, one in failures.items()]
+    }
+    names = ", ".join(f"{name} ({one.reason})" for name, one in failures.items())
+    messages: dict[str, JSON] = {name: one.message for name, one in failures.items()}
+    return Rejected("query_failed", f"Failed: {names}.", facts=facts, detail={"queries": messages})
+
+
+def _template_hash(query: Query) -> bytes:
+    if query.system is None:
+        return query.prompt.template_hash
+    return plain_hash(query.system.template_hash + query.prompt.template_hash)
+
+
+def _together(one: Row, other: Row) -> Row:
+    """What either template read, namespace by namespace: both read `row`, and each other fields of it."""
+    both: Row = {**one, **other}
+    for name in one.keys() & other.keys():
+        mine, theirs = one[name], other[name]
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            both[name] = {**mine, **theirs}
+    return both

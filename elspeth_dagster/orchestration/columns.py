@@ -1,0 +1,62 @@
+"""The types of the columns that leave each node, as far as the declaration tells: for Dagster's column schemas."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.map import MapConfig
+from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.pipeline import Node, Pipeline
+
+UNTOLD = "any"
+"""The type of a column that a function or an expression makes."""
+
+Types = Mapping[str, str]
+
+
+def column_types(pipeline: Pipeline) -> dict[str, Types]:
+    """Column name to type, for what leaves each node (for a sink: what reaches it)."""
+    found: dict[str, Types] = {}
+    for node in pipeline.nodes.values():
+        reaching: dict[str, str] = {}
+        for port in node.inputs:
+            reaching |= found[port.node_id]
+        found[node.node_id] = _leaving(pipeline, node, reaching)
+    return found
+
+
+def column_schema(node: Node, types: Types) -> dict[str, dg.TableSchema]:
+    """The column schema of a node's assets, where its columns are known."""
+    columns = node.columns_in if node.role == "sink" else node.columns_out
+    if columns is None:
+        return {}
+    return {
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(name, type=types.get(name, UNTOLD)) for name in columns]
+        )
+    }
+
+
+def _leaving(pipeline: Pipeline, node: Node, reaching: Types) -> Types:
+    config = node.config
+    if isinstance(config, FileSourceConfig):
+        return dict(config.columns)
+    if isinstance(config, LlmConfig):
+        return {
+            **reaching,
+            **{field: _answer_type(spec) for field, spec in config.answer_types(pipeline.home).items()},
+        }
+    if isinstance(config, MapConfig):
+        renamed = {config.rename.get(name, name): kind for name, kind in reaching.items()}
+        return {**renamed, **dict.fromkeys(config.set, UNTOLD)}
+    return reaching
+
+
+def _answer_type(declared: object) -> str:
+    """`int`, `{type: int}` or `{enum: [...]}`."""
+    if isinstance(declared, str):
+        return declared
+    if isinstance(declared, dict):
+        return str(declared.get("type", "str" if "enum" in declared else UNTOLD))
+    return UNTOLD

@@ -1,0 +1,182 @@
+"""Launch a pipeline's job through Dagster in this process, and go on with one that did not finish.
+
+A run that goes on is re-executed from failure, so that it stays one run in the Landscape.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterEventType, DagsterRun, RunsFilter
+
+from elspeth_dagster.errors import LaunchError
+from elspeth_dagster.model.clock import new_id
+from elspeth_dagster.orchestration.build import run_config
+from elspeth_dagster.orchestration.launched import Ended, Launched, StepFailure
+from elspeth_dagster.orchestration.liveness import PROCESS_TAG, own_process
+from elspeth_dagster.pipeline import Pipeline
+
+FILE_TAG: Final = "elspeth/file"
+"""The declaration's file: a resume loads it again."""
+
+LAUNCH_TAG: Final = "elspeth/launch"
+"""One launch, so that its Dagster run is found even if the launch itself was broken off."""
+
+_RESUME_TAG: Final = "dagster/is_resume_retry"
+_QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
+_INTERRUPTS: Final = frozenset({"INTERRUPT", "UNEXPECTED_TERMINATION"})
+"""What Dagster calls the source of an interrupted step's error, and the reason of an interrupted run's."""
+
+
+@contextmanager
+def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of ``home``, which is made if it is not there; processes started from here use it too.
+
+    Raises:
+        LaunchError: the folder cannot be made.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        settings = home / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    except OSError as error:
+        raise LaunchError(
+            f"Dagster's home cannot be made: {error.strerror}.",
+            where=str(home),
+            hint="set DAGSTER_HOME to a folder that can be written",
+        ) from error
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
+def launch(
+    instance: dg.DagsterInstance, pipeline: Pipeline, *, file: Path, landscape_url: str, limit: int | None
+) -> Launched:
+    """Materialize the whole pipeline, here and now; returns when it has ended, however it ended."""
+    tags = _own_tags(file)
+    return _until_ended(
+        instance,
+        pipeline,
+        tags[LAUNCH_TAG],
+        lambda: dg.execute_job(
+            _job(file, landscape_url),
+            instance=instance,
+            run_config={**run_config(pipeline, limit=limit), "loggers": _QUIET},
+            tags=tags,
+            raise_on_error=False,
+        ),
+    )
+
+
+def resume(
+    instance: dg.DagsterInstance, pipeline: Pipeline, *, of: DagsterRun, file: Path, landscape_url: str
+) -> Launched:
+    """Re-execute ``of`` from failure: its unfinished nodes, as a further attempt at the same Landscape run."""
+    tags = {**_own_tags(file), _RESUME_TAG: "true"}
+    return _until_ended(
+        instance,
+        pipeline,
+        tags[LAUNCH_TAG],
+        lambda: dg.execute_job(
+            _job(file, landscape_url),
+            instance=instance,
+            run_config={**of.run_config, "loggers": _QUIET},
+            tags=tags,
+            reexecution_options=dg.ReexecutionOptions.from_failure(of.run_id, instance),
+            raise_on_error=False,
+        ),
+    )
+
+
+def _job(file: Path, landscape_url: str) -> Any:
+    return dg.build_reconstructable_job(
+        "elspeth_dagster.orchestration.build",
+        "job_of_file",
+        reconstructable_kwargs={"path": str(file), "landscape_url": landscape_url},
+    )
+
+
+def _own_tags(file: Path) -> dict[str, str]:
+    tags = {FILE_TAG: str(file), LAUNCH_TAG: new_id(), PROCESS_TAG: own_process()}
+    try:
+        tags["user"] = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return tags
+    return tags
+
+
+def _until_ended(
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    launch_id: str,
+    execute: Callable[[], dg.JobExecutionResult],
+) -> Launched:
+    try:
+        result = execute()
+    except BaseException as error:
+        run = _abandoned(instance, launch_id)
+        if run is None or isinstance(error, Exception):
+            raise
+        return Launched(run.run_id, Ended.INTERRUPTED, ())
+    failures = tuple(_step_failure(pipeline, event) for event in result.all_events if event.is_step_failure)
+    return Launched(result.run_id, _ended(result), failures)
+
+
+def _abandoned(instance: dg.DagsterInstance, launch_id: str) -> DagsterRun | None:
+    """The run of a launch that was broken off outside of its steps: nobody else would report its end."""
+    for run in instance.get_runs(filters=RunsFilter(tags={LAUNCH_TAG: launch_id}), limit=1):
+        if not run.is_finished:
+            instance.report_run_failed(run, message="The launch was broken off.")
+        return run
+    return None
+
+
+def _ended(result: dg.JobExecutionResult) -> Ended:
+    if result.success:
+        return Ended.SUCCESS
+    return Ended.INTERRUPTED if any(_is_interrupt(event) for event in result.all_events) else Ended.FAILURE
+
+
+def _is_interrupt(event: DagsterEvent) -> bool:
+    if event.event_type is DagsterEventType.RUN_CANCELED:
+        return True
+    if event.event_type is DagsterEventType.RUN_FAILURE:
+        return getattr(event.job_failure_data.failure_reason, "value", None) in _INTERRUPTS
+    return event.is_step_failure and event.step_failure_data.error_source.value in _INTERRUPTS
+
+
+def _step_failure(pipeline: Pipeline, event: DagsterEvent) -> StepFailure:
+    node_id = (event.step_key or "").removeprefix(f"{pipeline.name}__")
+    data = event.step_failure_data
+    said = data.user_failure_data
+    trace = data.error_display_string
+    if said is not None:
+        return StepFailure(node_id, _code(said.metadata), said.description or "", is_known=True, trace=trace)
+    error = data.error
+    cause = None if error is None else error.cause or error
+    if cause is None:
+        return StepFailure(node_id, None, "The step failed without an error.", is_known=False, trace=trace)
+    message = cause.message.strip()
+    if message.startswith("elspeth_dagster.errors."):
+        return StepFailure(node_id, None, message.partition(": ")[2], is_known=True, trace=trace)
+    return StepFailure(node_id, None, message, is_known=False, trace=trace)
+
+
+def _code(metadata: Mapping[str, Any]) -> str | None:
+    code = getattr(metadata.get("elspeth/code"), "value", None)
+    return code if isinstance(code, str) else None

@@ -1,0 +1,1 @@
+"""One folder a pipeline, each with a `defs.yaml`."""
