@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,16 +35,28 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(PROJECT)
     model = load_pipeline(DECLARATION).head.models["default"]
-    port = urlsplit(model.base_url or "").port or 0
+    work = _ui if arguments.ui else _run
     try:
-        with fake_model_process(WEATHER, port=port) as server:
+        if _is_up(model.address):
+            print(f"A fake model server answers at {model.address} already", flush=True)
+            return work()
+        with fake_model_process(WEATHER, port=urlsplit(model.address).port or 0) as server:
             print(f"The fake model server answers at {server.base_url}", flush=True)
-            return _ui() if arguments.ui else _run()
+            return work()
     except ElspethError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _is_up(address: str) -> bool:
+    """Whether a fake model listens there: `make ui` in one terminal and `make demo` in another share it."""
+    try:
+        with urllib.request.urlopen(f"{address.removesuffix('/v1')}/health", timeout=2) as answer:  # noqa: S310
+            return b"fake" in answer.read(1000)
+    except OSError:
+        return False
 
 
 def _run() -> int:

@@ -111,7 +111,7 @@ class FakeModel:
         if request.path == "/stats" and request.method == "GET":
             content = json.dumps(self.tally.snapshot().as_json())
         elif request.path == "/health" and request.method == "GET":
-            content = '{"status": "ok"}'
+            content = '{"status": "ok", "server": "fake-model"}'
         elif request.path == "/reset" and request.method == "POST":
             self.reset()
             content = '{"status": "reset"}'

@@ -13,13 +13,13 @@ from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model import ids
-from elspeth_dagster.model.canonical import canonical_bytes, content_hash
 from elspeth_dagster.model.clock import SystemClock
-from tests.landscape.material import SALT, begun, other_run, source_unit
+from tests.landscape.material import begun, other_run, source_unit
 
 T = TypeVar("T")
 PATIENCE_S = 60
 UNITS = 500
+SHARED = 5
 
 _barrier: list[Barrier] = []
 
@@ -53,27 +53,26 @@ def create(url: str, _number: int) -> str | None:
 
 
 def write_rows(url: str, number: int) -> list[str]:
-    """Record the same bodies as the neighbours, in an order of its own; returns the ids of the rows."""
+    """Record rows of its own, and the same bodies as the neighbours; returns the ids of the rows."""
     database = Database(url)
     clock = SystemClock()
     run = other_run(f"run-{number:04d}", pipeline=f"pipeline-{number}")
     writer = LandscapeWriter(database, clock=clock)
     try:
         handle = begun(database, clock=clock, run=run)
-        indices = [(index * 7 + number * 31) % UNITS for index in range(UNITS)]
-        tickets = [writer.submit(handle, _unit(handle, index)) for index in indices]
+        tickets = [writer.submit(handle, _unit(handle, index, number)) for index in range(UNITS)]
         for ticket in tickets:
             ticket.result(PATIENCE_S)
     finally:
         writer.close()
         database.dispose()
-    return [ids.row_id(handle.run_key, index) for index in sorted(indices)]
+    return [ids.row_id(handle.run_key, index) for index in range(UNITS)]
 
 
-def _unit(handle: ExecutionHandle, index: int) -> Unit:
-    """A row, and a body that every process stores under one key: so they wait for each other's."""
+def _unit(handle: ExecutionHandle, index: int, number: int) -> Unit:
+    """A row, and bodies that every process stores under the same keys, half of them backwards: so they meet."""
     unit = source_unit(handle, [index])
-    for shared in (index, (index + 1) % UNITS):
-        body = canonical_bytes({"shared": shared})
-        unit.insert("payloads", ("shared", content_hash(SALT, body), body))
+    shared = range(index * SHARED, (index + 1) * SHARED)
+    for key in shared if number % 2 else reversed(shared):
+        unit.insert("payloads", ("shared", key.to_bytes(4, "big"), b"{}"))
     return unit

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.database import Database
-from tests.landscape.children import UNITS, at_once, create, write_rows
+from tests.landscape.children import SHARED, UNITS, at_once, create, write_rows
 from tests.landscape.material import count_of
 from tests.landscape.test_schema import described
 
@@ -33,7 +33,7 @@ def test_processes_that_write_at_once_lose_nothing(backend: str, url: str) -> No
         column = schema.metadata.tables[table].columns[key]
         with database.read() as connection:
             assert connection.execute(sa.select(column).order_by(column)).scalars().all() == expected
-    assert count_of(database, "payloads") == len(expected) + UNITS
+    assert count_of(database, "payloads") == len(expected) + UNITS * SHARED
     assert count_of(database, "node_executions") == WRITERS[backend]
     if backend == "postgresql":
         with database.read() as connection:

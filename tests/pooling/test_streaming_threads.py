@@ -306,8 +306,7 @@ def test_a_consumer_in_its_own_thread_sees_the_rows_and_then_the_error(pool: Poo
         for token, calls in source(5):
             transform.accept(token, calls)
         with pytest.raises(UserBugError):
-            for entries in port:
-                rows.append(entries)  # noqa: PERF402 - what came before the error is to be kept
+            rows.extend(port)
         with pytest.raises(UserBugError):
             list(port.ready())
 
