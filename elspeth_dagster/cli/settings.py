@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from elspeth_dagster.pipeline.load import project_root
 
 LANDSCAPE_VARIABLE = "ELSPETH_LANDSCAPE_URL"
 HOME_VARIABLE = "DAGSTER_HOME"
+NAME = "elspeth-dagster"
 DECLARATION_NAME = "defs.yaml"
 """What a folder's declaration is called."""
 
@@ -40,7 +43,7 @@ class Settings:
     def command(self, *words: str) -> str:
         """A command of ours that works from the present folder, as a person would type it."""
         options = ("--landscape", self.landscape_shown_url) if self.needs_option else ()
-        return shlex.join(("elspeth-dagster", *words, *options))
+        return shlex.join((_program(), *words, *options))
 
     @property
     def landscape_shown_url(self) -> str:
@@ -82,3 +85,11 @@ def shown_path(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def _program() -> str:
+    """This program as the user's shell finds it: by its name, or by the path that it was started with."""
+    started = Path(sys.argv[0])
+    if shutil.which(NAME) or started.name != NAME:
+        return NAME
+    return os.path.relpath(started.absolute())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from elspeth_dagster.model.token import Token
 from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline
 from elspeth_dagster.runtime.tally import Tally
 
-UNITS_AHEAD_MAX: Final = 2
-"""Units that may wait for the writer: it commits one while the next is made, and memory stays flat."""
+RECORDS_AHEAD_MAX: Final = 6_000
+"""Records that may wait for the writer, two pages' worth: it commits some while more are made; memory stays flat."""
 
 JUDGED_ROWS_MIN: Final = 20
 """An error rate over fewer rows is chance."""
@@ -52,7 +53,8 @@ class Work:
     limit: int | None = None
     tally: Tally = field(default_factory=Tally)
     pool_stats: Mapping[str, JSON] | None = None
-    _tickets: list[Future[None]] = field(default_factory=list)
+    _tickets: deque[tuple[Future[None], int]] = field(default_factory=deque)
+    _records_ahead: int = 0
 
     def now(self) -> str:
         """The time of day as the Landscape stores it."""
@@ -72,19 +74,25 @@ class Work:
         return waiting_tokens(self.database, self.waiting(include_done=include_done), with_bodies=with_bodies)
 
     def submit(self, unit: Unit) -> None:
-        """Hand a unit to the writer; waits while too many are under way.
+        """Hand a unit to the writer; waits while too much is under way.
 
         Raises:
             LandscapeError: an earlier unit could not be written.
         """
-        self._tickets.append(self.writer.submit(self.handle, unit))
-        while len(self._tickets) > UNITS_AHEAD_MAX:
-            self._tickets.pop(0).result()
+        self._tickets.append((self.writer.submit(self.handle, unit), len(unit)))
+        self._records_ahead += len(unit)
+        while self._tickets and (self._records_ahead > RECORDS_AHEAD_MAX or self._tickets[0][0].done()):
+            self._settle_oldest()
 
     def flush(self) -> None:
         """Wait until everything that was submitted is durable."""
         while self._tickets:
-            self._tickets.pop(0).result()
+            self._settle_oldest()
+
+    def _settle_oldest(self) -> None:
+        ticket, records = self._tickets.popleft()
+        self._records_ahead -= records
+        ticket.result()
 
     def attempts(self, token_ids: Sequence[str]) -> dict[str, int]:
         """How often each token was at this node before; empty in a node's first execution."""

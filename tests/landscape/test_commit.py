@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -137,6 +138,30 @@ def test_new_records_beside_known_ones_are_stored(database: Database, clock: Fak
     commit(database, source_unit(handle, range(6)))
 
     assert [count_of(database, table) for table in ("rows", "tokens", "payloads", "row_salts")] == [6] * 4
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_on_postgresql_keys_are_locked_in_one_order_by_everybody(
+    database: Database, clock: FakeClock
+) -> None:
+    handle = begun(database, clock=clock)
+    locked: list[tuple[str, list[object]]] = []
+
+    def note(*event: Any) -> None:
+        _connection, _cursor, statement, parameters, _context, _many = event
+        if statement.startswith("INSERT"):
+            locked.append((statement.split()[2], [record[0] for record in parameters]))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+
+    commit(database, source_unit(handle, [5, 3, 9, 0]))
+
+    tables = [table for table, _ in locked]
+    in_order = [table.name for table in schema.metadata.sorted_tables if table.name in tables]
+    assert tables == in_order
+    assert len(tables) == 4
+    for _, keys in locked:
+        assert keys == [ids.row_id(handle.run_key, index) for index in (0, 3, 5, 9)]
 
 
 def test_one_conflict_among_many_undoes_the_whole_unit(database: Database, clock: FakeClock) -> None:

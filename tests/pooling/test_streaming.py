@@ -286,8 +286,11 @@ def test_one_transforms_error_leaves_the_others_on_the_same_pool_alone() -> None
 @pytest.mark.parametrize("at_row", [0, 1, 3])
 def test_a_port_that_breaks_stops_its_transform_only(at_row: int) -> None:
     class BrokenPort(KeepingPort[Rows]):
+        broke = False
+
         def emit(self, entries: Rows) -> None:
-            if len(self.rows) == at_row:
+            if len(self.rows) == at_row and not self.broke:
+                self.broke = True
                 raise UserBugError
             super().emit(entries)
 
@@ -418,5 +421,52 @@ def test_a_call_that_ignores_its_end_and_wants_another_try_disturbs_nobody() -> 
         assert scene.transform.get_batch_metrics()["rows_given_up"] == 2
         with pytest.raises(NodeStoppedError, match="was closed"):
             scene.transform.flush(timeout=0)
+
+    in_virtual_time(scenario)
+
+
+def test_a_call_that_somebody_else_cancelled_takes_only_its_own_row_along() -> None:
+    async def scenario() -> None:
+        scene = Scene(one_second, pool_size=3)
+        scene.accept(1, 2, 1)
+        batch = scene.transform._connected().batch
+        await asyncio.sleep(0)  # sent, and not begun
+        (first,) = [job for job in batch.running if job.index == 0]
+        assert first.cancel is not None
+        first.cancel()
+        await asyncio.sleep(5)
+        assert scene.emitted == ["1", "2"]
+        assert scene.transform.get_batch_metrics()["rows_given_up"] == 1
+
+    in_virtual_time(scenario)
+
+
+def test_a_row_that_comes_in_just_as_everything_ends_is_given_up_after_the_end() -> None:
+    async def scenario() -> None:
+        scene = Scene(one_second, pool_size=3)
+        scene.accept(1)
+        await asyncio.sleep(0.5)
+        scene.transform.stop()
+        await asyncio.sleep(5)
+        for calls in (0, 1):  # past the check in accept, as from a thread that was interrupted there
+            scene.transform._connected().outlet.reserve(lambda: False)
+            scene.transform._take_in(scene.transform._connected(), "late", calls)
+        await asyncio.sleep(5)
+        assert scene.emitted == ["0"]
+        numbers = scene.transform.get_batch_metrics()
+        assert (numbers["rows_given_up"], numbers["rows_pending"]) == (2, 0)
+
+    in_virtual_time(scenario)
+
+
+def test_a_row_without_calls_is_waited_for_like_any_other() -> None:
+    async def scenario() -> None:
+        scene = Scene(one_second)
+        batch = scene.transform._connected().batch
+        batch.accept("a", 0, [])
+        assert batch.pending == 1
+        batch.release()
+        assert batch.pending == 0
+        assert scene.emitted == ["a"]
 
     in_virtual_time(scenario)

@@ -418,6 +418,28 @@ def test_the_interrupt_key_ends_the_consumer_in_the_main_thread() -> None:
     assert len(work.started) == 3
 
 
+@pytest.mark.parametrize("waits", [waits_in_run, waits_in_accept, waits_in_flush, waits_for_its_port])
+def test_nobody_waits_for_ever_when_the_pools_loop_is_gone(waits: Callable[[Transform], None]) -> None:
+    work = Held()
+    executor = PooledExecutor(PoolConfig(pool_size=3))
+    transform = PooledTransform(executor, named_calls, work)
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(waits, transform)
+        work.wait_for(3)
+        engine, _ = executor._started()
+        engine.let_go()  # as a close does that was interrupted
+        assert engine._thread is not None
+        engine._thread.join(timeout=10)
+        transform.close()  # of a port that keeps rows, only the transform's owner can end the wait
+        with pytest.raises(NodeStoppedError, match=r"was (stopped|closed)"):
+            waiting.result(timeout=10)
+        work.go.set()
+    executor.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("elspeth-pool"):
+            thread.join(timeout=10)
+
+
 def test_a_dropped_transform_starts_nothing_more_and_holds_no_pool(pool: PooledExecutor) -> None:
     work = Held()
     executor = PooledExecutor(PoolConfig(pool_size=2), drain_s=5)
