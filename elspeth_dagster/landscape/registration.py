@@ -135,13 +135,23 @@ def _refuse_changes(connection: Connection, run: RunRegistration) -> None:
     )
     before = {node_id: _decision(kind, config.encode()) for node_id, kind, config in found}
     after = {node.node_id: _decision(node.kind, canonical_bytes(dict(node.config))) for node in run.nodes}
-    differences = list(_differences(before, after))
+    differences = [*_differences(before, after), *_edge_differences(connection, run)]
     if differences:
         raise ConfigChangedError(
             "The declaration changed since this run began: " + "; ".join(differences[:5]),
             where=f"run {run.run_id}",
             hint="restore the declaration to resume this run, or launch a new run",
         )
+
+
+def _edge_differences(connection: Connection, run: RunRegistration) -> list[str]:
+    table = schema.edges
+    found = connection.execute(
+        sa.select(table.c.from_node_id, table.c.port, table.c.to_node_id).where(table.c.run_id == run.run_id)
+    )
+    before, after = {(str(one), str(port), str(other)) for one, port, other in found}, set(run.edges)
+    said = [f"{one}.{port} -> {other} is new" for one, port, other in sorted(after - before)]
+    return said + [f"{one}.{port} -> {other} is gone" for one, port, other in sorted(before - after)]
 
 
 def _decision(kind: str, config: bytes) -> Mapping[str, JSON]:

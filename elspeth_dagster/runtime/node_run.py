@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth_dagster.errors import (
+    AlreadyRunningError,
     ElspethError,
     FenceLostError,
     LandscapeError,
@@ -21,10 +22,16 @@ from elspeth_dagster.landscape.executions import begin_execution, ended_executio
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.ordering import LostRow, lost_rows
 from elspeth_dagster.landscape.records import Unit
-from elspeth_dagster.landscape.registration import EndOf, NodeRegistration, RunRegistration, register
+from elspeth_dagster.landscape.registration import (
+    EndOf,
+    NodeRegistration,
+    RunRegistration,
+    close_attempt,
+    register,
+)
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock
-from elspeth_dagster.model.outcome import ExecutionStatus
+from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Compilable, StepConfig
 from elspeth_dagster.nodes.llm import LlmConfig
@@ -94,9 +101,7 @@ def run_node(
         engine.model_of(node.config.model)  # a missing key is told before anything is begun
     registration = _registration(pipeline, run)
     key = register(engine.database, registration, clock=engine.clock, end_of=engine.end_of)
-    handle = begin_execution(
-        engine.database, registration, key=key, node_id=node_id, clock=engine.clock, end_of=engine.end_of
-    )
+    handle = _begin(registration, node_id, key=key, engine=engine)
     work = Work(
         pipeline=pipeline,
         node=node,
@@ -113,6 +118,25 @@ def run_node(
         return _run(work)
     finally:
         engine.writer.watch(None)
+
+
+def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> ExecutionHandle:
+    """Take the node; an attempt that is refused is over before it began."""
+    try:
+        return begin_execution(
+            engine.database, run, key=key, node_id=node_id, clock=engine.clock, end_of=engine.end_of
+        )
+    except AlreadyRunningError as error:
+        close_attempt(
+            engine.database,
+            run_id=run.run_id,
+            dagster_run_id=run.dagster_run_id,
+            status=RunStatus.FAILED,
+            reason=error.code,
+            counts=None,
+            clock=engine.clock,
+        )
+        raise
 
 
 def _run(work: Work) -> NodeReport:

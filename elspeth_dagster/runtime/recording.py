@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from elspeth_dagster.files import recordable
 from elspeth_dagster.landscape.records import Record, Unit, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
@@ -83,7 +84,7 @@ def error_json(unit: Unit, token: Token, rejected: Rejected) -> str:
     """The error as evidence: code and facts; foreign text goes to the payloads, by hash."""
     evidence: dict[str, JSON] = {"code": rejected.reason, **rejected.facts}
     if rejected.message or rejected.detail:
-        detail = canonical_bytes({"message": rejected.message, **rejected.detail})[:PAYLOAD_BYTES_MAX]
+        detail = canonical_bytes(recordable({"message": rejected.message, **rejected.detail}))
         evidence["detail_hash"] = payload(unit, token.salt_id, token.salt, detail).hex()
     return canonical_bytes(evidence).decode()
 

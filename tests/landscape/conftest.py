@@ -11,16 +11,9 @@ import pytest
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from tests.landscape.material import FakeClock
-from tests.landscape.postgres import Postgres, running_postgres
+from tests.postgres import Postgres
 
 NewUrl = Callable[[], str]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One server per test session; with xdist, one per worker."""
-    with running_postgres() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 
 from elspeth_dagster.errors import NodeStoppedError
 from elspeth_dagster.model.result import RowResult, Succeeded
-from elspeth_dagster.pooling import PoolConfig, PooledExecutor, PooledTransform, QueuePort
+from elspeth_dagster.pooling import PoolConfig, PooledExecutor, PooledTransform, QueuePort, RowContext
 from tests.pooling.virtual_transforms import KeepingPort, Rows, named_calls
 
 LATEST_S = 0.05 + 0.45
@@ -430,6 +430,8 @@ def test_nobody_waits_for_ever_when_the_pools_loop_is_gone(waits: Callable[[Tran
         engine.let_go()  # as a close does that was interrupted
         assert engine._thread is not None
         engine._thread.join(timeout=10)
+        with pytest.raises(NodeStoppedError, match="was stopped"):
+            transform.accept("late", 1)
         transform.close()  # of a port that keeps rows, only the transform's owner can end the wait
         with pytest.raises(NodeStoppedError, match=r"was (stopped|closed)"):
             waiting.result(timeout=10)
@@ -440,12 +442,27 @@ def test_nobody_waits_for_ever_when_the_pools_loop_is_gone(waits: Callable[[Tran
             thread.join(timeout=10)
 
 
-def test_a_dropped_transform_starts_nothing_more_and_holds_no_pool(pool: PooledExecutor) -> None:
+def test_a_dropped_transform_starts_nothing_more(pool: PooledExecutor) -> None:
+    work = Held()
+    transform = PooledTransform(pool, named_calls, work)
+    transform.connect_output(KeepingPort(), 100)
+    for number in range(20):
+        transform.accept(str(number), 1)
+    work.wait_for(4)
+
+    del transform
+    gc.collect()
+    work.go.set()
+    pool.execute_batch([RowContext("a", "s", 0)], in_a_thread)
+
+    assert len(work.started) == 4
+
+
+def test_an_open_transform_does_not_keep_a_dropped_pool() -> None:
     work = Held()
     executor = PooledExecutor(PoolConfig(pool_size=2), drain_s=5)
     transform = PooledTransform(executor, named_calls, work)
-    port: KeepingPort[Rows] = KeepingPort()
-    transform.connect_output(port, 100)
+    transform.connect_output(KeepingPort(), 100)
     for number in range(10):
         transform.accept(str(number), 1)
     work.wait_for(2)
@@ -458,7 +475,6 @@ def test_a_dropped_transform_starts_nothing_more_and_holds_no_pool(pool: PooledE
         thread.join(timeout=10)
 
     assert not any(thread.is_alive() for thread in own)
-    assert len(work.started) == 2
 
 
 def test_a_transform_itself_costs_little() -> None:

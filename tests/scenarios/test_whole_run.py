@@ -14,25 +14,38 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.ordering import lost_rows
 from elspeth_dagster.landscape.waiting import Feed
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
+from tests.postgres import Postgres
 from tests.support import Project, mood_pipeline, write_csv
 
 ROWS = 200
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, dg.JobExecutionResult]]:
-    """One run with a bad source row, a row that the model never answers well, and one that it answers late."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, dg.JobExecutionResult]]:
+    """One run on each database."""
     folder = tmp_path_factory.mktemp("whole")
-    project = Project(folder, f"sqlite:///{folder / 'landscape.db'}")
+    if request.param == "sqlite":
+        yield _whole_run(Project(folder, f"sqlite:///{folder / 'landscape.db'}"))
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.ready()
+    yield _whole_run(Project(folder, url))
+    server.take_back(url)
+
+
+def _whole_run(project: Project) -> tuple[Project, dg.JobExecutionResult]:
+    """A run with a bad source row, a row that the model never answers well, and one that it answers late."""
     rows: list[list[object]] = [[index, f"message {index}"] for index in range(ROWS)]
     rows[7] = ["seven", "message 7"]
     rows[11] = [11, "poison"]
     rows[13] = [13, "slip"]
-    write_csv(folder / "in.csv", ["id", "text"], rows)
+    write_csv(project.folder / "in.csv", ["id", "text"], rows)
     rules = (Rule("poison", Fault.REFUSAL), Rule("slip", Fault.MISSING_FIELDS, times=1))
     with FakeModelServer(FakeModelSettings(latency_ms=5, latency_spread=0.5, rules=rules)) as server:
         project.declare(mood_pipeline(server.base_url))
-        yield project, project.run()
+        return project, project.run()
 
 
 def test_every_row_ends_in_exactly_one_outcome(finished: tuple[Project, dg.JobExecutionResult]) -> None:
@@ -108,10 +121,8 @@ def test_the_pools_order_is_recorded_without_gap(finished: tuple[Project, dg.Job
 
 
 @pytest.mark.parametrize("row", [0, 60, ROWS - 1])
-def test_a_deleted_record_is_named_from_the_order(
-    finished: tuple[Project, dg.JobExecutionResult], tmp_path: Path, row: int
-) -> None:
-    project, _ = finished
+def test_a_deleted_record_is_named_from_the_order(tmp_path: Path, row: int) -> None:
+    project, _ = _whole_run(Project(tmp_path, f"sqlite:///{tmp_path / 'landscape.db'}"))
     copy = tmp_path / "copy.db"
     with sqlite3.connect(project.folder / "landscape.db") as original, sqlite3.connect(copy) as connection:
         original.backup(connection)
