@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
 
 
 @dataclass(slots=True, eq=False)
@@ -11,6 +14,7 @@ class ExecutionHandle:
 
     The node's run owns ``rows_done``, ``rows_failed`` and ``rows_total``; the writer's thread owns ``failure`` (why
     nothing more can be written) and the two moments, in monotonic seconds, at which it last told the database.
+    ``on_beat`` is called in the writer's transaction whenever progress is told.
     """
 
     execution_id: str
@@ -28,3 +32,4 @@ class ExecutionHandle:
     failure: BaseException | None = None
     progress_told_s: float = float("-inf")
     heartbeat_told_s: float = float("-inf")
+    on_beat: Callable[[Connection], None] | None = None

@@ -35,6 +35,8 @@ def beat(connection: Connection, execution: ExecutionHandle, clock: Clock) -> No
         )
     )
     execution.progress_told_s = now_s
+    if execution.on_beat is not None:
+        execution.on_beat(connection)
     if now_s - execution.heartbeat_told_s < HEARTBEAT_S:
         return
     connection.execute(

@@ -402,6 +402,15 @@ progress = Table(
     _text("updated_at"),
 )
 
+pool_members = Table(
+    "pool_members",
+    metadata,
+    Column("pool_key", Text, primary_key=True),
+    Column("member_id", Text, primary_key=True),
+    Column("share", Integer, nullable=False),
+    _text("heartbeat_at"),
+)
+
 EVIDENCE: Final[tuple[Table, ...]] = (
     runs,
     run_attempts,
@@ -418,7 +427,7 @@ EVIDENCE: Final[tuple[Table, ...]] = (
     artifacts,
 )
 CONTENT: Final[tuple[Table, ...]] = (payloads, row_salts)
-OPERATIONAL: Final[tuple[Table, ...]] = (leases, fences, progress)
+OPERATIONAL: Final[tuple[Table, ...]] = (leases, fences, progress, pool_members)
 
 CLOSING_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "run_attempts": ("status", "ended_at", "end_reason", "counts_json", "record_hash"),

@@ -34,6 +34,10 @@ class PoolConfig(BaseModel):
     transient_attempts: int = Field(
         default=5, ge=1, description="Tries of one row that may end in a transient error (500, reset, ...)."
     )
+    shared: bool = Field(
+        default=False,
+        description="Divide `pool_size` among all processes that use the same model on the same Landscape.",
+    )
     throttle: Literal["adaptive", "aimd", "fixed"] = Field(
         default="adaptive", description="What finds the pace between the two delays."
     )

@@ -51,6 +51,7 @@ class Dispatcher:
         self._active: set[Batch] = set()
         self._ring: deque[Batch] = deque()
         self._in_flight = 0
+        self.limit = config.pool_size
         self._alarm: asyncio.TimerHandle | None = None
         self._held_since_s: float | None = None
         self._stopped_by: BaseException | None = None
@@ -67,6 +68,11 @@ class Dispatcher:
         """Whether the loop is gone: nothing is sent and nothing is answered any more."""
         return self._loop.is_closed()
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return self._in_flight
+
     # From any thread
 
     def wake(self, batch: Batch) -> None:
@@ -75,6 +81,12 @@ class Dispatcher:
             batch.wake_pending = True
             with suppress(RuntimeError):  # the loop is closed: nothing of this batch can run any more
                 self._loop.call_soon_threadsafe(self._attend, batch)
+
+    def set_limit(self, calls: int) -> None:
+        """Have at most ``calls`` in flight from now on, never more than ``pool_size``; what is in flight goes on."""
+        self.limit = min(calls, self._config.pool_size)
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._pump)
 
     def stop(self, error: BaseException) -> None:
         """Send nothing any more; every batch, later ones too, ends with ``error``."""
@@ -136,7 +148,7 @@ class Dispatcher:
 
     def _gate_is_open(self) -> bool:
         """Whether a call may leave now; if only the pace forbids it, looks again when that is over."""
-        if self._stopped_by is not None or self._in_flight >= self._config.pool_size:
+        if self._stopped_by is not None or self._in_flight >= self.limit:
             self._held_since_s = None
             return False
         now_s = self._loop.time()

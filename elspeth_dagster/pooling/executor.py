@@ -107,6 +107,16 @@ class PooledExecutor:
         """Have a coroutine run on the loop at ``close``, after the last call, as to close what calls share."""
         self._closers.append(function)
 
+    def set_limit(self, calls: int) -> None:
+        """Have at most ``calls`` in flight from now on, never more than ``pool_size``; 0 lets nothing start."""
+        self._started()[1].set_limit(calls)
+
+    @property
+    def in_use(self) -> int:
+        """The larger of what is in flight and what may be."""
+        dispatcher = self._started()[1]
+        return max(dispatcher.limit, dispatcher.in_flight)
+
     def stop(self) -> None:
         """Stop all dispatching, from any thread. Batches give out what ends, then raise ``NodeStoppedError``."""
         with self._lock:

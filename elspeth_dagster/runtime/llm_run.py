@@ -26,6 +26,7 @@ from elspeth_dagster.pooling import PooledExecutor, PooledTransform, RowContext,
 from elspeth_dagster.runtime.calls import CallJournal
 from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
 from elspeth_dagster.runtime.recording import settle
+from elspeth_dagster.runtime.shared_pool import sharing
 from elspeth_dagster.runtime.step_run import row_of
 from elspeth_dagster.runtime.work import Work, pages
 
@@ -49,7 +50,8 @@ def run_llm(work: Work, config: LlmConfig) -> None:
         client = ModelClient(model.settings, api_key=model.api_key, pool_size=config.pool.pool_size)
         pool.on_close(client.aclose)
         journal = CallJournal(work, question, client, answer_attempts=config.answer_attempts)
-        _Node(work, config, question, journal).run(pool)
+        with sharing(work, pool, config.pool, model.settings):
+            _Node(work, config, question, journal).run(pool)
 
 
 class _Node:

@@ -109,6 +109,14 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("pipeline", "partition_key", name=op.f("pk_leases")),
     )
     op.create_table(
+        "pool_members",
+        sa.Column("pool_key", sa.Text(), nullable=False),
+        sa.Column("member_id", sa.Text(), nullable=False),
+        sa.Column("share", sa.Integer(), nullable=False),
+        sa.Column("heartbeat_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("pool_key", "member_id", name=op.f("pk_pool_members")),
+    )
+    op.create_table(
         "payloads",
         sa.Column("salt_id", sa.Text(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(), nullable=False),
