@@ -23,6 +23,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         "recovery_step_ms": 50,
         "max_capacity_retry_seconds": 3600,
         "transient_attempts": 5,
+        "shared": False,
         "throttle": "adaptive",
     }
 

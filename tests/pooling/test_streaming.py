@@ -425,18 +425,24 @@ def test_a_call_that_ignores_its_end_and_wants_another_try_disturbs_nobody() -> 
     in_virtual_time(scenario)
 
 
-def test_a_call_that_somebody_else_cancelled_takes_only_its_own_row_along() -> None:
+@pytest.mark.parametrize(
+    ("lost", "rows_lost"), [({0}, {"0"}), ({2}, {"1"}), ({0, 3}, {"0", "2"}), ({0, 1, 2, 3}, {"0", "1", "2"})]
+)
+def test_a_call_that_somebody_else_cancelled_takes_only_its_own_row_along(
+    lost: set[int], rows_lost: set[str]
+) -> None:
     async def scenario() -> None:
         scene = Scene(one_second, pool_size=4)
         scene.accept(1, 2, 1)
+        batch = scene.transform._connected().batch
         await asyncio.sleep(0)  # sent, and not begun
-        for job in tuple(scene.transform._connected().batch.running):
-            if job.index in {0, 3} and job.cancel is not None:
+        for job in tuple(batch.running):
+            if job.index in lost and job.cancel is not None:
                 job.cancel()
         await asyncio.sleep(5)
-        assert scene.emitted == ["1"]
+        assert scene.emitted == [row for row in ("0", "1", "2") if row not in rows_lost]
         numbers = scene.transform.get_batch_metrics()
-        assert (numbers["rows_given_up"], numbers["rows_pending"]) == (2, 0)
+        assert (numbers["rows_given_up"], numbers["rows_pending"]) == (len(rows_lost), 0)
 
     in_virtual_time(scenario)
 
