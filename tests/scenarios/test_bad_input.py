@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from elspeth_dagster.errors import DeclarationError
+from elspeth_dagster.pipeline import load_pipeline
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings
 from tests.support import Project, mood_pipeline, write_csv
 
@@ -160,3 +162,47 @@ def test_a_column_that_the_file_lacks_is_told_before_the_first_row(tmp_path: Pat
 
     assert "texxt" in said
     assert project.query("SELECT count(*) FROM rows") == [(0,)]
+
+
+def test_a_server_that_answers_429_for_ever_ends_as_row_errors_when_the_budget_is_spent(
+    tmp_path: Path,
+) -> None:
+    project = _project(tmp_path, rows=5)
+    pool = {"pool_size": 4, "max_capacity_retry_seconds": 0.5}
+    with FakeModelServer(FakeModelSettings(always=429)) as server:
+        project.declare(mood_pipeline(server.base_url, pool=pool))
+        assert project.run().success
+        assert server.stats().answered == 0
+    failed = project.jsonl("out/failures.jsonl")
+    assert [row["id"] for row in failed] == list(range(5))
+    for row in failed:
+        error = row["_error"]
+        assert error["code"] == "retry_timeout"
+        assert error["status_code"] == 429
+        assert error["max_seconds"] == 0.5
+        assert error["elapsed_seconds"] >= 0.4
+    assert (
+        project.query("SELECT count(*) FROM calls WHERE status = 'failed' AND http_status = 429")[0][0] >= 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ({"pool_size": 0}, "pool_size"),
+        ({"pool_size": "8"}, "pool_size"),
+        ({"pool_sise": 8}, "Did you mean 'pool_size'?"),
+        ({"throttle": "adaptve"}, "Did you mean 'adaptive'?"),
+    ],
+    ids=["zero", "text", "unknown key", "misspelt controller"],
+)
+def test_a_pool_that_cannot_be_is_refused_with_its_line(
+    tmp_path: Path, pool: dict[str, Any], said: str
+) -> None:
+    project = _project(tmp_path)
+    project.declare(mood_pipeline(NOBODY, pool=pool))
+    with pytest.raises(DeclarationError) as refused:
+        load_pipeline(project.declaration)
+    (mistake,) = refused.value.mistakes
+    assert said in mistake
+    assert mistake.startswith("pipeline_1.yaml:")
