@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from collections.abc import Mapping
@@ -64,11 +63,6 @@ def money(usd: float) -> str:
 def moment(stamp: str) -> str:
     """``2026-11-21 07:34:19`` of a stored time, in UTC."""
     return stamp[:19].replace("T", " ")
-
-
-def seconds_between(earlier: str, later: str) -> float:
-    """The time from one stored moment to another."""
-    return (dt.datetime.fromisoformat(later) - dt.datetime.fromisoformat(earlier)).total_seconds()
 
 
 def value_text(value: JSON, *, columns_max: int = 60) -> str:

@@ -16,9 +16,6 @@ from elspeth_dagster.expressions.limits import SHOWN_WIDTH_MAX, Meter
 from elspeth_dagster.expressions.values import checked_number, is_number, kind_name, shown, text_of, weigh
 from elspeth_dagster.model.row import JSON
 
-ESCAPED_CHARS = 6
-"""The longest that JSON makes one character: ``\\u0000``."""
-
 JSON_INDENT_MAX = 8
 """Wider indentation of JSON helps no reader."""
 

@@ -11,11 +11,9 @@ from elspeth_dagster.llm.client import UNREACHABLE_ERROR_TYPES, ModelClient, Raw
 from elspeth_dagster.llm.pricing import cost_usd
 from elspeth_dagster.llm.reply import Reply, read_reply
 from elspeth_dagster.llm.request import Request, build_request
-from elspeth_dagster.llm.retry_after import RETRY_AFTER_S_MAX, retry_after_s
 from elspeth_dagster.llm.settings import ModelSettings, Price, resolve_key
 
 __all__ = [
-    "RETRY_AFTER_S_MAX",
     "UNREACHABLE_ERROR_TYPES",
     "AnswerField",
     "AnswerSchema",
@@ -29,5 +27,4 @@ __all__ = [
     "cost_usd",
     "read_reply",
     "resolve_key",
-    "retry_after_s",
 ]
