@@ -7,6 +7,7 @@ what was to be written, and a difference is loud and final.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from sqlalchemy.engine import Connection
@@ -15,7 +16,15 @@ from sqlalchemy.exc import IntegrityError
 from elspeth_dagster.errors import AuditConflictError, FenceLostError
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.handle import ExecutionHandle
-from elspeth_dagster.landscape.records import COMPARED_COLUMNS, Cell, Record, Statements, Unit, statements
+from elspeth_dagster.landscape.records import (
+    COMPARED_COLUMNS,
+    ROWS_AT_ONCE,
+    Cell,
+    Record,
+    Statements,
+    Unit,
+    statements,
+)
 
 _TABLE_ORDER: Final = tuple(table.name for table in schema.metadata.sorted_tables)
 _CONTENT: Final = frozenset(table.name for table in schema.CONTENT)
@@ -66,11 +75,24 @@ def _insert(connection: Connection, to: Statements, records: list[Record], closi
     if connection.dialect.name == "postgresql":
         # In key order: two transactions that store the same keys then wait for each other in one direction only.
         records = sorted(records, key=to.key)
-    written = connection.exec_driver_sql(to.insert, records).rowcount
+    written = _written(connection, to, records)
     if written != len(records) and to.table not in _CONTENT:
         finals = {to.key(record): record for record in closings}
         for record in records:
             _compare(connection, to, record, or_final=finals.get(to.key(record)))
+
+
+def _written(connection: Connection, to: Statements, records: list[Record]) -> int:
+    """Insert, and count what was new. SQLite takes many rows in one statement; the rest goes one by one."""
+    written, whole = 0, 0
+    if connection.dialect.name == "sqlite" and len(records) >= ROWS_AT_ONCE:
+        whole = len(records) // ROWS_AT_ONCE * ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            cells = tuple(chain.from_iterable(records[start : start + ROWS_AT_ONCE]))
+            written += connection.exec_driver_sql(to.insert_many, cells).rowcount
+    if whole < len(records):
+        written += connection.exec_driver_sql(to.insert, records[whole:]).rowcount
+    return written
 
 
 def _close(connection: Connection, to: Statements, records: list[Record]) -> None:
