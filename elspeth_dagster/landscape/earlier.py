@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.schema import calls, node_states, payloads, row_salts, tokens
+from elspeth_dagster.landscape.schema import calls, node_states, payloads, row_salts, rows, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +90,14 @@ def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]
     statement = sa.select(row_salts.c.salt_id, row_salts.c.salt).where(row_salts.c.salt_id.in_(salt_ids))
     with database.read() as connection:
         return {str(salt_id): bytes(salt) for salt_id, salt in connection.execute(statement)}
+
+
+def count_rows(database: Database, run_id: str, source_node_id: str) -> int:
+    """How many rows of a source are recorded in this run."""
+    statement = (
+        sa.select(sa.func.count())
+        .select_from(rows)
+        .where(rows.c.run_id == run_id, rows.c.source_node_id == source_node_id)
+    )
+    with database.read() as connection:
+        return int(connection.execute(statement).scalar_one())

@@ -7,7 +7,7 @@ earlier try of the same Dagster run, from a Dagster run that has ended, or from 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -36,7 +36,9 @@ def begin_execution(
         AlreadyRunningError: a live run or process holds the pipeline or the node.
     """
     partition = run.partition_key or ""
-    ended = {holder: end_of(holder) is not None for holder in _holders(database, run, node_id, partition)}
+    holders = _holders(database, run, node_id, partition)
+    closed_here = _closed_attempts(database, holders)
+    ended = {holder: holder in closed_here or end_of(holder) is not None for holder in holders}
     now = timestamp(clock.now())
     stale = timestamp(clock.now() - dt.timedelta(seconds=STALE_S))
     with database.alone() as connection:
@@ -71,6 +73,17 @@ def begin_execution(
         _take(connection, handle, now)
         store(connection, _opening(connection, handle, now))
     return handle
+
+
+def _closed_attempts(database: Database, holders: Collection[str]) -> set[str]:
+    """Those whose attempts are all closed in the Landscape: they have ended, whatever this Dagster knows of them."""
+    table = schema.run_attempts
+    with database.read() as connection:
+        found = connection.execute(
+            sa.select(table.c.dagster_run_id, table.c.status).where(table.c.dagster_run_id.in_(list(holders)))
+        ).all()
+    still_open = {dagster_run_id for dagster_run_id, status in found if status == RunStatus.RUNNING.value}
+    return {str(dagster_run_id) for dagster_run_id, _ in found} - still_open
 
 
 def _holders(database: Database, run: RunRegistration, node_id: str, partition: str) -> set[str]:
@@ -180,12 +193,9 @@ def _close_attempts(connection: Connection, handle: ExecutionHandle, unit: Unit,
 def _close_visits(connection: Connection, handle: ExecutionHandle, unit: Unit, now: str) -> None:
     """States close as interrupted. Calls close as unknown: no answer was kept, and they may have been paid for."""
     states, calls = schema.node_states, schema.calls
-    left_open = (
-        states.c.run_id == handle.run_id,
-        states.c.node_id == handle.node_id,
-        states.c.status == StateStatus.OPEN.value,
-    )
-    for record in connection.execute(sa.select(states).where(*left_open)):
+    of_node = (states.c.run_id == handle.run_id, states.c.node_id == handle.node_id)
+    open_states = sa.select(states).where(*of_node, states.c.status == StateStatus.OPEN.value)
+    for record in connection.execute(open_states):
         interrupted = closed(
             "node_states",
             record,
@@ -195,7 +205,7 @@ def _close_visits(connection: Connection, handle: ExecutionHandle, unit: Unit, n
         )
         unit.close("node_states", interrupted)
     open_calls = sa.select(calls).join(states, states.c.state_id == calls.c.state_id)
-    for record in connection.execute(open_calls.where(*left_open, calls.c.status == CallStatus.OPEN.value)):
+    for record in connection.execute(open_calls.where(*of_node, calls.c.status == CallStatus.OPEN.value)):
         unknown = closed(
             "calls",
             record,

@@ -24,8 +24,11 @@ ROWS_AT_ONCE: Final = 40
 COMPARED_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "rows": ("row_id", "run_id", "source_node_id", "row_index", "out_port", "data_hash"),
     "tokens": ("token_id", "run_id", "row_id", "order_key", "branch", "created_by_node_id", "salt_id"),
+    "token_outcomes": (
+        "outcome_id", "run_id", "token_id", "outcome", "is_terminal", "node_id", "sink", "error_code",
+    ),
     "validation_errors": ("error_id", "run_id", "row_id", "field", "expected", "actual_type", "code"),
-}
+}  # fmt: skip
 """What must agree when a later execution writes the same record again; elsewhere the whole record must."""
 
 

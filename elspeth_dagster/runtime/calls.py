@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from elspeth_dagster.errors import ModelCallError, RequestRefusedError
+from elspeth_dagster.errors import LandscapeError, ModelCallError, RequestRefusedError
 from elspeth_dagster.landscape.earlier import EarlierAnswer
 from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
 from elspeth_dagster.llm import ModelClient, RawReply, Reply, cost_usd, read_reply
@@ -20,10 +20,10 @@ from elspeth_dagster.model.outcome import CallStatus, StateStatus
 from elspeth_dagster.model.result import Rejected, Succeeded
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
-from elspeth_dagster.nodes.llm_question import Asked, LlmQuestion
+from elspeth_dagster.nodes.llm_question import Asked, LlmQuestion, Query
 from elspeth_dagster.pooling import Again, report_headers
 from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
-from elspeth_dagster.runtime.recording import error_json, payload
+from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, error_json, payload, too_large
 from elspeth_dagster.runtime.work import Work
 
 CALL_TYPE = "chat_completion"
@@ -57,13 +57,20 @@ class CallJournal:
         for query in self._question.queries:
             one = QueryWork(opened_row, query)
             opened_row.queries.append(one)
-            asked = self._question.ask(row, query)
+            asked = self._asked(row, query)
             if isinstance(asked, Rejected):
                 one.rejected = asked
             else:
                 one.asked = asked
                 self._take_over(one, [answer for answer in earlier if answer.query == query.name])
         return opened_row
+
+    def _asked(self, row: Row, query: Query) -> Asked | Rejected:
+        """The query's request, unless it is too large to be kept."""
+        asked = self._question.ask(row, query)
+        if isinstance(asked, Asked) and len(canonical_bytes(dict(asked.body))) > PAYLOAD_BYTES_MAX:
+            return too_large(len(canonical_bytes(dict(asked.body))), what="request")
+        return asked
 
     def _take_over(self, one: QueryWork, earlier: Sequence[EarlierAnswer]) -> None:
         """Use answers of an earlier execution as the tries that they were, valid or not."""
@@ -102,16 +109,21 @@ class CallJournal:
             LandscapeError: the intent could not be recorded, so nothing was sent.
         """
         assert one.asked is not None  # noqa: S101 - queries without a request are not sent
-        call = await self._intend(one, one.asked, state_id)
+        unit, call = self._intent(one, one.asked, state_id)
         began_s = self._work.clock.monotonic()
         try:
+            # Durable before it leaves: a crash from here on leaves a call of unknown outcome, never an unknown call.
+            await self._durable(unit)
+            began_s = self._work.clock.monotonic()
             reply = await self._client.send(dict(one.asked.body))
         except ModelCallError as error:
             await self._record_failure(one.row, call, error, self._since_ms(began_s))
             if isinstance(error, RequestRefusedError):
                 return self._refused(one, error)
             raise
-        except asyncio.CancelledError:
+        except LandscapeError:
+            raise  # nothing was recorded, and nothing sent
+        except BaseException:
             self._record_unknown(call)
             raise
         report_headers(reply.headers)
@@ -143,8 +155,8 @@ class CallJournal:
         else:
             one.try_no += 1
 
-    async def _intend(self, one: QueryWork, asked: Asked, state_id: str) -> Record:
-        """Make the intent durable: a crash from here on leaves a call of unknown outcome, never an unknown call."""
+    def _intent(self, one: QueryWork, asked: Asked, state_id: str) -> tuple[Unit, Record]:
+        """The open record of a call, and all that must be durable with it."""
         row = one.row
         unit, row.pending = row.pending, Unit()
         token, work, settings = row.token, self._work, self._question.settings
@@ -160,8 +172,7 @@ class CallJournal:
         row.call_count += 1
         row.is_state_stored = True
         unit.insert("calls", call)
-        await self._durable(unit)
-        return call
+        return unit, call
 
     async def _record_answer(
         self, row: RowWork, call: Record, reply: Reply, raw: RawReply, *, latency_ms: float
@@ -205,7 +216,7 @@ class CallJournal:
         await self._durable(unit)
 
     def _record_unknown(self, call: Record) -> None:
-        """The call was cancelled in flight: it may have been answered, and paid for."""
+        """The call was broken off: it may have been answered, and paid for."""
         unit = Unit()
         self._close(
             unit,

@@ -228,12 +228,11 @@ def _code(error: BaseException) -> str:
 
 def _unusable(work: Work, error: ModelUnusableError) -> NodeStoppedError:
     """A model that cannot be used stops the node, with the provider's reason."""
-    status = f"HTTP {error.status_code}: " if error.status_code else ""
     return NodeStoppedError(
-        f"The model cannot be used: {status}{error.what}",
+        f"The model cannot be used: {error.what}",
         code=f"model_unusable_{error.status_code}" if error.status_code else "model_unusable",
         where=f"step {work.node.node_id!r}",
-        hint="mend the key, the model's name or the address, then resume: no row was lost",
+        hint=f"{error.hint or 'mend the key, the name or the address of the model'}; then resume: no row was lost",
     )
 
 

@@ -56,11 +56,11 @@ def settle(work: Work, unit: Unit, *, token: Token, state_id: str, decision: Dec
     return Settled(StateStatus.COMPLETED, decision.port, output_hash, None)
 
 
-def too_large(size_bytes: int) -> Rejected:
-    """The error of a row that grew beyond the bound."""
+def too_large(size_bytes: int, *, what: str = "row") -> Rejected:
+    """The error of a row, or a request, that grew beyond the bound."""
     return Rejected(
         "payload_too_large",
-        f"The row takes {size_bytes:,} bytes; at most {PAYLOAD_BYTES_MAX:,} are kept.",
+        f"The {what} takes {size_bytes:,} bytes; at most {PAYLOAD_BYTES_MAX:,} are kept.",
         facts={"size_bytes": size_bytes, "max_bytes": PAYLOAD_BYTES_MAX},
     )
 

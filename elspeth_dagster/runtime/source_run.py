@@ -6,9 +6,11 @@ Ids are those of the record's place, salts are drawn once: reading the same file
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
+from elspeth_dagster.errors import SourceError
 from elspeth_dagster.files import RawRecord, read_row
-from elspeth_dagster.landscape.earlier import known_salts
+from elspeth_dagster.landscape.earlier import count_rows, known_salts
 from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS
 from elspeth_dagster.model import ids
@@ -37,6 +39,20 @@ def run_source(work: Work, config: FileSourceConfig) -> None:
         work.submit(_page(work, config, reader, page, first_index=index))
         index += len(page)
     work.flush()
+    _refuse_shrunk(work, path, index)
+
+
+def _refuse_shrunk(work: Work, path: Path, records: int) -> None:
+    """A source that lost records since an earlier attempt is not the source of this run any more."""
+    known = (
+        0 if work.handle.attempt == 1 else count_rows(work.database, work.handle.run_id, work.node.node_id)
+    )
+    if known > records:
+        raise SourceError(
+            f"The source changed since this run began: it has {records:,} records, {known:,} were read before.",
+            where=str(path),
+            hint="restore the file to resume this run, or launch a new run",
+        )
 
 
 def _page(
