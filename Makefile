@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 export DAGSTER_HOME := $(CURDIR)/.elspeth/dagster
 export ELSPETH_LANDSCAPE_URL ?= sqlite:///$(CURDIR)/.elspeth/landscape.db
 
-.PHONY: help demo ui test install fmt bench bench-llm bench-rows test-long clean
+.PHONY: help demo ui test install fmt bench bench-llm bench-rows test-long clean bench-rate bench-clients bench-client
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
@@ -42,13 +42,22 @@ fmt: $(STAMP) ## format, and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: bench-llm bench-rows ## the figures of docs/performance.md
+bench: bench-llm bench-rows bench-client bench-clients bench-rate ## the figures of docs/performance.md
 
 bench-llm: $(STAMP) ## 100 rows, one query each, 50 ms, pool of 20
 	@$(BIN)/python benchmarks/llm_step.py
 
 bench-rows: $(STAMP) ## 100,000 rows through csv -> map -> gate -> csv, fully audited
 	@$(BIN)/python benchmarks/audited_rows.py
+
+bench-client: $(STAMP) ## calls a second of one process, alone and with the whole audit
+	@$(BIN)/python -m benchmarks.bench_client_speed
+
+bench-clients: $(STAMP) ## our client beside the openai SDK's and langchain's
+	@$(BIN)/python -m benchmarks.bench_clients
+
+bench-rate: $(STAMP) ## how clients find a limit that nobody told them, in real time
+	@$(BIN)/python -m benchmarks.bench_rate
 
 clean: ## forget the demo's runs and files
 	@rm -rf .elspeth pipelines/defs/*/out

@@ -3,7 +3,7 @@
     python -m benchmarks.bench_clients [--requests 1000] [--pool 32] [--repeat 3] [--only NAME ...]
 
 Twice: against a server that takes 50 ms for an answer, where requests / pool * 50 ms is ideal, and against one that
-answers at once, where only the client's own work counts. Server and client each have a process of their own; the clients
+answers at once, where only the client's own work counts. Server and client each have a process of their own; clients
 take turns, and the median of each one's runs is shown. langchain lives in an environment that is made for it.
 """
 

@@ -45,9 +45,14 @@ class Oracle:
         """It knew."""
 
     def rejected(
-        self, now: float, sent_at: float, retry_after: float | None, headers: Mapping[str, str]
+        self,
+        now: float,  # noqa: ARG002 - whatever it says, the limit is known
+        sent_at: float,  # noqa: ARG002
+        retry_after: float | None,  # noqa: ARG002
+        headers: Mapping[str, str],  # noqa: ARG002
     ) -> None:
-        """It knows better."""
+        """The server's bucket was empty a moment early, and may have been charged: let it have one more."""
+        self._tokens = min(self._tokens, 0.0) - 1
 
     def dropped(self, now: float, sent_at: float) -> None:
         """Nothing to learn."""

@@ -20,7 +20,8 @@ ERROR_FIELD = "_error"
 class FileSinkConfig(NodeConfig):
     """A sink that is a file."""
 
-    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside"}
+    # Where and how a file is written decides nothing about a row: it can be mended before a resume.
+    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside", "path", "columns"}
 
     kind: str
     from_: Sources | None = Field(

@@ -5,6 +5,7 @@ A run that goes on is re-executed from failure, so that it stays one run in the 
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,18 @@ _INTERRUPTS: Final = frozenset({"INTERRUPT", "UNEXPECTED_TERMINATION"})
 """What Dagster calls the source of an interrupted step's error, and the reason of an interrupted run's."""
 
 
+_QUIET_SETTINGS: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+"""Nothing is sent anywhere, and the UI asks for no e-mail address."""
+
+
+def _make_storages(instance: dg.DagsterInstance, home: Path) -> None:
+    """Have Dagster make its databases, one process at a time: two at once trip over each other's migrations."""
+    with (home / ".making_storages").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance.get_runs_count()
+        instance.get_asset_keys(limit=1)
+
+
 @contextmanager
 def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of ``home``, which is made if it is not there; processes started from here use it too.
@@ -45,7 +58,7 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
         home.mkdir(parents=True, exist_ok=True)
         settings = home / "dagster.yaml"
         if not settings.exists():
-            settings.write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+            settings.write_text(_QUIET_SETTINGS, encoding="utf-8")
     except OSError as error:
         raise LaunchError(
             f"Dagster's home cannot be made: {error.strerror}.",
@@ -56,6 +69,7 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         with dg.DagsterInstance.get() as instance:
+            _make_storages(instance, home)
             yield instance
     finally:
         if before is None:

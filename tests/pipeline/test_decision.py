@@ -37,6 +37,7 @@ def _decisions(pipeline: Pipeline) -> dict[str, bytes]:
         ("kind: gate\n", "kind: gate\n    description: Sorts.\n    max_error_rate: 0.9\n"),
         ("path: in.csv", "path: in.csv\n  description: Reads.\n  allow_outside: true"),
         ("path: out/urgent.csv", "path: out/urgent.csv, description: Writes., allow_outside: true"),
+        ("path: out/urgent.csv", "path: out/other.csv, columns: [id]"),
         ("name: bank", "name: bank\ndescription: Messages.\nschedule: 0 6 * * *\ndagster: {retries: 3}"),
         ("name: bank", "name: bank\nexecution: {executor: multiprocess}"),
         ("minimum: 1, maximum: 5", "maximum: 5, minimum: 1"),
@@ -66,7 +67,6 @@ def test_what_is_operational_changes_no_decision(load: Load, old: str, new: str)
         ("path: in.csv", "path: other.csv", {"source"}),
         ("path: in.csv", "path: in.csv\n  extra_columns: drop", {"source"}),
         ("path: in.csv", "path: in.csv\n  delimiter: ;", {"source"}),
-        ("path: out/urgent.csv", "path: out/other.csv", {"urgent"}),
     ],
 )
 def test_what_can_decide_changes_the_decision_of_its_node_alone(
