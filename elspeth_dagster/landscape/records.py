@@ -24,6 +24,17 @@ ROWS_AT_ONCE: Final = 40
 COMPARED_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "rows": ("row_id", "run_id", "source_node_id", "row_index", "out_port", "data_hash"),
     "tokens": ("token_id", "run_id", "row_id", "order_key", "branch", "created_by_node_id", "salt_id"),
+    "token_parents": ("token_id", "parent_token_id", "ordinal", "relation"),
+    "coalesce_events": (
+        "event_id", "run_id", "node_id", "parent_token_id", "merged_token_id", "policy", "merge_strategy",
+        "metadata_json",
+    ),
+    "batches": (
+        "batch_id", "run_id", "node_id", "batch_index", "group_hash", "salt_id", "trigger_type", "member_count",
+        "age_seconds",
+    ),
+    "batch_members": ("batch_id", "ordinal", "token_id"),
+    "batch_outputs": ("batch_id", "ordinal", "token_id"),
     "token_outcomes": (
         "outcome_id", "run_id", "token_id", "outcome", "is_terminal", "node_id", "sink", "error_code",
     ),

@@ -1,8 +1,9 @@
 """The Landscape's tables, of three kinds whose lines never blur.
 
 *Evidence* is write-once: triggers refuse DELETE, and UPDATE except the one step that closes an open record. Each record
-carries the `execution_id` that made it final and a `record_hash` over its other columns. *Content* may be erased, and
-evidence refers to it by salted hash only. *Operational* tables change freely and prove nothing.
+carries the `execution_id` that made it final and a `record_hash` over its other columns (a seal: its `seal_hash`).
+*Content* may be erased, and evidence refers to it by salted hash only. *Operational* tables change freely and prove
+nothing.
 
 Times are fixed-width UTC text with microseconds, hashes are 32 raw bytes, JSON columns are canonical JSON text: the
 same values on SQLite and PostgreSQL, so that a record hashes alike on both.
@@ -31,7 +32,16 @@ from sqlalchemy import (
     text,
 )
 
-from elspeth_dagster.model.outcome import CallStatus, ExecutionStatus, Outcome, RunStatus, StateStatus
+from elspeth_dagster.model.outcome import (
+    BatchStatus,
+    BatchTrigger,
+    CallStatus,
+    ExecutionStatus,
+    Outcome,
+    Relation,
+    RunStatus,
+    StateStatus,
+)
 
 REVISION: Final = "0001"
 """The migration that this code's tables are of."""
@@ -197,6 +207,20 @@ tokens = Table(
     _node_key(node="created_by_node_id"),
 )
 
+token_parents = Table(
+    "token_parents",
+    metadata,
+    Column("token_id", Text, ForeignKey("tokens.token_id"), primary_key=True),
+    Column("parent_token_id", Text, ForeignKey("tokens.token_id"), primary_key=True),
+    Column("ordinal", Integer, nullable=False),
+    _text("relation"),
+    _execution(),
+    _record_hash(),
+    UniqueConstraint("token_id", "ordinal"),
+    Index(None, "parent_token_id"),
+    _one_of("relation", Relation),
+)
+
 node_states = Table(
     "node_states",
     metadata,
@@ -291,6 +315,72 @@ routing_events = Table(
     _record_hash(),
 )
 
+coalesce_events = Table(
+    "coalesce_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    _text("run_id"),
+    _text("node_id"),
+    Column("parent_token_id", Text, ForeignKey("tokens.token_id"), nullable=False),
+    Column("merged_token_id", Text, ForeignKey("tokens.token_id")),
+    _text("policy"),
+    _text("merge_strategy"),
+    _text("metadata_json"),
+    _execution(),
+    _record_hash(),
+    UniqueConstraint("parent_token_id", "node_id"),
+    Index(None, "merged_token_id"),
+    Index(None, "run_id", "node_id"),
+    _node_key(),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    _text("run_id"),
+    _text("node_id"),
+    Column("batch_index", BigInteger, nullable=False),
+    _hash("group_hash"),
+    _text("salt_id"),
+    _text("trigger_type"),
+    _text("status"),
+    Column("member_count", BigInteger, nullable=False),
+    Column("output_count", BigInteger),
+    Column("age_seconds", Float),
+    _text("error_json", nullable=True),
+    _text("fired_at"),
+    _text("completed_at", nullable=True),
+    _execution(),
+    _record_hash(closes=True),
+    UniqueConstraint("run_id", "node_id", "batch_index"),
+    _node_key(),
+    _one_of("trigger_type", BatchTrigger),
+    _one_of("status", BatchStatus),
+)
+
+batch_members = Table(
+    "batch_members",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.batch_id"), primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True),
+    Column("token_id", Text, ForeignKey("tokens.token_id"), nullable=False),
+    _execution(),
+    _record_hash(),
+    UniqueConstraint("token_id", "batch_id"),
+)
+
+batch_outputs = Table(
+    "batch_outputs",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.batch_id"), primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True),
+    Column("token_id", Text, ForeignKey("tokens.token_id"), nullable=False),
+    _execution(),
+    _record_hash(),
+    UniqueConstraint("token_id", "batch_id"),
+)
+
 token_outcomes = Table(
     "token_outcomes",
     metadata,
@@ -349,6 +439,20 @@ artifacts = Table(
     _node_key(),
 )
 
+seals = Table(
+    "seals",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.run_id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("execution_id", Text, ForeignKey("node_executions.execution_id"), nullable=False, unique=True),
+    _hash("previous_seal_hash"),
+    _hash("merkle_root", nullable=False),
+    _text("counts_json"),
+    _text("covers_json"),
+    _text("sealed_at"),
+    _hash("seal_hash", nullable=False),
+)
+
 # Content ------------------------------------------------------------------------------------------------------------
 
 payloads = Table(
@@ -365,6 +469,15 @@ row_salts = Table(
     Column("salt_id", Text, primary_key=True),
     _text("run_id"),
     Column("salt", LargeBinary, nullable=False),
+    Index(None, "run_id"),
+)
+
+request_keys = Table(
+    "request_keys",
+    metadata,
+    Column("request_key", LargeBinary, primary_key=True),
+    Column("call_id", Text, ForeignKey("calls.call_id"), primary_key=True),
+    _text("run_id"),
     Index(None, "run_id"),
 )
 
@@ -411,6 +524,16 @@ pool_members = Table(
     _text("heartbeat_at"),
 )
 
+purges = Table(
+    "purges",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("purged_at", Text, primary_key=True),
+    _text("older_than"),
+    Column("bodies", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+
 EVIDENCE: Final[tuple[Table, ...]] = (
     runs,
     run_attempts,
@@ -419,15 +542,21 @@ EVIDENCE: Final[tuple[Table, ...]] = (
     node_executions,
     rows,
     tokens,
+    token_parents,
     node_states,
     calls,
     routing_events,
+    coalesce_events,
+    batches,
+    batch_members,
+    batch_outputs,
     token_outcomes,
     validation_errors,
     artifacts,
+    seals,
 )
-CONTENT: Final[tuple[Table, ...]] = (payloads, row_salts)
-OPERATIONAL: Final[tuple[Table, ...]] = (leases, fences, progress, pool_members)
+CONTENT: Final[tuple[Table, ...]] = (payloads, row_salts, request_keys)
+OPERATIONAL: Final[tuple[Table, ...]] = (leases, fences, progress, pool_members, purges)
 
 CLOSING_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "run_attempts": ("status", "ended_at", "end_reason", "counts_json", "record_hash"),
@@ -443,6 +572,7 @@ CLOSING_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "status", "model_answered", "http_status", "response_hash", "prompt_tokens", "completion_tokens",
         "cost_usd", "latency_ms", "error_json", "answered_at", "execution_id", "record_hash",
     ),
+    "batches": ("status", "output_count", "error_json", "completed_at", "execution_id", "record_hash"),
 }  # fmt: skip
 """What closing an open record may set; a trigger refuses every other change."""
 
@@ -451,4 +581,5 @@ OPEN_STATUS: Final[dict[str, str]] = {
     "node_executions": "open",
     "node_states": "open",
     "calls": "open",
+    "batches": "executing",
 }

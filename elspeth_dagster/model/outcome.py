@@ -54,6 +54,34 @@ class ExecutionStatus(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class Relation(StrEnum):
+    """What makes one token the parent of another; ``ADOPTED``: the same token in an earlier run."""
+
+    FORK = "fork"
+    JOIN = "join"
+    EXPAND = "expand"
+    BATCH = "batch"
+    ADOPTED = "adopted"
+
+
+class BatchStatus(StrEnum):
+    """One batch of an aggregate. A draft is never stored: it fills again from the node's ordered input."""
+
+    DRAFT = "draft"
+    EXECUTING = "executing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class BatchTrigger(StrEnum):
+    """What made a batch fire: the earliest of its triggers, or the end of the input."""
+
+    COUNT = "count"
+    TIMEOUT = "timeout"
+    CONDITION = "condition"
+    END_OF_SOURCE = "end_of_source"
+
+
 class RunStatus(StrEnum):
     """A run's status is that of its latest attempt."""
 

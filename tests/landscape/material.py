@@ -229,11 +229,16 @@ def specimens(*, are_open: bool = False) -> dict[str, Specimen]:
     )  # fmt: skip
     state = open_state(handle, 0)
     call = open_call(handle, state, 0)
+    batch = opened(
+        "1f0c9a52/score#0", RUN_ID, "score", 0, None, "1f0c9a52/score#0", "count", "executing", 1, None, 0.5, None, NOW,
+        None, handle.execution_id,
+    )  # fmt: skip
     if not are_open:
         attempt = closed("run_attempts", attempt, status="completed", ended_at=NOW)
         execution = closed("node_executions", execution, status="completed", rows_in=1, completed_at=NOW)
         state = done_state(handle, 0)
         call = closed("calls", call, status="answered", cost_usd=0.5, latency_ms=3, answered_at=NOW)
+        batch = closed("batches", batch, status="completed", output_count=1, completed_at=NOW)
     records: dict[str, Record] = {
         "runs": sealed(
             "runs", RUN_ID, "1f0c9a52", "triage", None, None, "{}", digest, "{}", None, NOW
@@ -246,9 +251,17 @@ def specimens(*, are_open: bool = False) -> dict[str, Specimen]:
         "tokens": sealed(
             "tokens", token_id, RUN_ID, token_id, ids.row_order_key(0), None, "score", token_id, handle.execution_id
         ),
+        "token_parents": sealed("token_parents", token_id, token_id, 0, "fork", handle.execution_id),
         "node_states": state,
         "calls": call,
         "routing_events": sealed("routing_events", state[0], state[0], "out", "x > 1", IS_TRUE, handle.execution_id),
+        "coalesce_events": sealed(
+            "coalesce_events", f"{token_id}&score", RUN_ID, "score", token_id, token_id, "require_all", "union", "{}",
+            handle.execution_id,
+        ),
+        "batches": batch,
+        "batch_members": sealed("batch_members", batch[0], 0, token_id, handle.execution_id),
+        "batch_outputs": sealed("batch_outputs", batch[0], 0, token_id, handle.execution_id),
         "token_outcomes": outcome(handle, 0),
         "validation_errors": sealed(
             "validation_errors", f"{token_id}?0", RUN_ID, token_id, "id", "int", "text", "wrong_type",
@@ -257,6 +270,7 @@ def specimens(*, are_open: bool = False) -> dict[str, Specimen]:
         "artifacts": sealed(
             "artifacts", "artifact", RUN_ID, "score", "out.csv", digest, 10, 1, NOW, handle.execution_id
         ),
+        "seals": sealed("seals", RUN_ID, 1, handle.execution_id, None, digest, "{}", "[]", NOW),
     }  # fmt: skip
     tables = schema.metadata.tables
     return {

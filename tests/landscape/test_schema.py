@@ -85,7 +85,7 @@ def test_every_table_is_of_exactly_one_kind() -> None:
 def test_every_evidence_record_ends_with_its_hash_and_only_open_ones_lack_it() -> None:
     for table in schema.EVIDENCE:
         last = list(table.columns)[-1]
-        assert last.name == "record_hash"
+        assert last.name == ("seal_hash" if table.name == "seals" else "record_hash")
         assert last.nullable == (table.name in schema.CLOSING_COLUMNS)
 
 
@@ -110,7 +110,7 @@ def test_what_must_be_there_cannot_be_null(database: Database, table: str) -> No
 
 
 @pytest.mark.parametrize(
-    "table", ["run_attempts", "node_executions", "node_states", "calls", "token_outcomes"]
+    "table", ["run_attempts", "node_executions", "node_states", "calls", "batches", "token_outcomes"]
 )
 def test_a_word_that_nobody_knows_is_refused(database: Database, table: str) -> None:
     specimen = stored_specimens(database, before=table)[table]
@@ -121,7 +121,7 @@ def test_a_word_that_nobody_knows_is_refused(database: Database, table: str) -> 
 
 
 @pytest.mark.parametrize(
-    "table", ["run_attempts", "node_executions", "node_states", "calls", "token_outcomes"]
+    "table", ["run_attempts", "node_executions", "node_states", "calls", "batches", "token_outcomes"]
 )
 def test_every_word_of_the_code_is_accepted_by_the_database(database: Database, table: str) -> None:
     specimen = stored_specimens(database, before=table)[table]

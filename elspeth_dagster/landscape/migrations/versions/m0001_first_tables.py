@@ -8,7 +8,8 @@ down_revision = None
 
 WRITE_ONCE = (
     "runs", "run_attempts", "nodes", "edges", "node_executions", "rows", "tokens", "node_states", "calls",
-    "routing_events", "token_outcomes", "validation_errors", "artifacts",
+    "routing_events", "token_outcomes", "validation_errors", "artifacts", "token_parents", "coalesce_events", "batches",
+    "batch_members", "batch_outputs", "seals",
 )  # fmt: skip
 
 CLOSES_ONCE = {
@@ -33,6 +34,9 @@ CLOSES_ONCE = {
             "status", "model_answered", "http_status", "response_hash", "prompt_tokens", "completion_tokens",
             "cost_usd", "latency_ms", "error_json", "answered_at", "execution_id", "record_hash",
         },
+    ),
+    "batches": (
+        "executing", {"status", "output_count", "error_json", "completed_at", "execution_id", "record_hash"},
     ),
 }  # fmt: skip
 
@@ -109,19 +113,19 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("pipeline", "partition_key", name=op.f("pk_leases")),
     )
     op.create_table(
+        "payloads",
+        sa.Column("salt_id", sa.Text(), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("salt_id", "content_hash", name=op.f("pk_payloads")),
+    )
+    op.create_table(
         "pool_members",
         sa.Column("pool_key", sa.Text(), nullable=False),
         sa.Column("member_id", sa.Text(), nullable=False),
         sa.Column("share", sa.Integer(), nullable=False),
         sa.Column("heartbeat_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("pool_key", "member_id", name=op.f("pk_pool_members")),
-    )
-    op.create_table(
-        "payloads",
-        sa.Column("salt_id", sa.Text(), nullable=False),
-        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("salt_id", "content_hash", name=op.f("pk_payloads")),
     )
     op.create_table(
         "progress",
@@ -133,6 +137,15 @@ def _create_tables() -> None:
         sa.Column("rows_total", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "node_id", name=op.f("pk_progress")),
+    )
+    op.create_table(
+        "purges",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("purged_at", sa.Text(), nullable=False),
+        sa.Column("older_than", sa.Text(), nullable=False),
+        sa.Column("bodies", sa.BigInteger(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "purged_at", name=op.f("pk_purges")),
     )
     op.create_table(
         "row_salts",
@@ -275,6 +288,42 @@ def _create_tables() -> None:
     )
     op.create_index(op.f("ix_artifacts_run_id_node_id"), "artifacts", ["run_id", "node_id"], unique=False)
     op.create_table(
+        "batches",
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("node_id", sa.Text(), nullable=False),
+        sa.Column("batch_index", sa.BigInteger(), nullable=False),
+        sa.Column("group_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("salt_id", sa.Text(), nullable=False),
+        sa.Column("trigger_type", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("member_count", sa.BigInteger(), nullable=False),
+        sa.Column("output_count", sa.BigInteger(), nullable=True),
+        sa.Column("age_seconds", sa.Float(), nullable=True),
+        sa.Column("error_json", sa.Text(), nullable=True),
+        sa.Column("fired_at", sa.Text(), nullable=False),
+        sa.Column("completed_at", sa.Text(), nullable=True),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("record_hash", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('draft', 'executing', 'completed', 'failed')", name=op.f("ck_batches_status")
+        ),
+        sa.CheckConstraint(
+            "trigger_type IN ('count', 'timeout', 'condition', 'end_of_source')",
+            name=op.f("ck_batches_trigger_type"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_batches_execution_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id", "node_id"], ["nodes.run_id", "nodes.node_id"], name=op.f("fk_batches_run_id_node_id")
+        ),
+        sa.PrimaryKeyConstraint("batch_id", name=op.f("pk_batches")),
+        sa.UniqueConstraint(
+            "run_id", "node_id", "batch_index", name=op.f("uq_batches_run_id_node_id_batch_index")
+        ),
+    )
+    op.create_table(
         "rows",
         sa.Column("row_id", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Text(), nullable=False),
@@ -296,6 +345,24 @@ def _create_tables() -> None:
         sa.UniqueConstraint(
             "run_id", "source_node_id", "row_index", name=op.f("uq_rows_run_id_source_node_id_row_index")
         ),
+    )
+    op.create_table(
+        "seals",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("previous_seal_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("merkle_root", sa.LargeBinary(), nullable=False),
+        sa.Column("counts_json", sa.Text(), nullable=False),
+        sa.Column("covers_json", sa.Text(), nullable=False),
+        sa.Column("sealed_at", sa.Text(), nullable=False),
+        sa.Column("seal_hash", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_seals_execution_id")
+        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_seals_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "sequence", name=op.f("pk_seals")),
+        sa.UniqueConstraint("execution_id", name=op.f("uq_seals_execution_id")),
     )
     op.create_table(
         "tokens",
@@ -339,6 +406,73 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("error_id", name=op.f("pk_validation_errors")),
     )
     op.create_index(op.f("ix_validation_errors_row_id"), "validation_errors", ["row_id"], unique=False)
+    op.create_table(
+        "batch_members",
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), nullable=False),
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("record_hash", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_batch_members_batch_id")),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_batch_members_execution_id")
+        ),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name=op.f("fk_batch_members_token_id")),
+        sa.PrimaryKeyConstraint("batch_id", "ordinal", name=op.f("pk_batch_members")),
+        sa.UniqueConstraint("token_id", "batch_id", name=op.f("uq_batch_members_token_id_batch_id")),
+    )
+    op.create_table(
+        "batch_outputs",
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), nullable=False),
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("record_hash", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.batch_id"], name=op.f("fk_batch_outputs_batch_id")),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_batch_outputs_execution_id")
+        ),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name=op.f("fk_batch_outputs_token_id")),
+        sa.PrimaryKeyConstraint("batch_id", "ordinal", name=op.f("pk_batch_outputs")),
+        sa.UniqueConstraint("token_id", "batch_id", name=op.f("uq_batch_outputs_token_id_batch_id")),
+    )
+    op.create_table(
+        "coalesce_events",
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("node_id", sa.Text(), nullable=False),
+        sa.Column("parent_token_id", sa.Text(), nullable=False),
+        sa.Column("merged_token_id", sa.Text(), nullable=True),
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("merge_strategy", sa.Text(), nullable=False),
+        sa.Column("metadata_json", sa.Text(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("record_hash", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_coalesce_events_execution_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merged_token_id"], ["tokens.token_id"], name=op.f("fk_coalesce_events_merged_token_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["parent_token_id"], ["tokens.token_id"], name=op.f("fk_coalesce_events_parent_token_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id", "node_id"],
+            ["nodes.run_id", "nodes.node_id"],
+            name=op.f("fk_coalesce_events_run_id_node_id"),
+        ),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_coalesce_events")),
+        sa.UniqueConstraint(
+            "parent_token_id", "node_id", name=op.f("uq_coalesce_events_parent_token_id_node_id")
+        ),
+    )
+    op.create_index(
+        op.f("ix_coalesce_events_merged_token_id"), "coalesce_events", ["merged_token_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_coalesce_events_run_id_node_id"), "coalesce_events", ["run_id", "node_id"], unique=False
+    )
     op.create_table(
         "node_states",
         sa.Column("state_id", sa.Text(), nullable=False),
@@ -445,6 +579,31 @@ def _create_tables() -> None:
         postgresql_where=sa.text("is_terminal"),
     )
     op.create_table(
+        "token_parents",
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("parent_token_id", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("relation", sa.Text(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("record_hash", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "relation IN ('fork', 'join', 'expand', 'batch', 'adopted')",
+            name=op.f("ck_token_parents_relation"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["node_executions.execution_id"], name=op.f("fk_token_parents_execution_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["parent_token_id"], ["tokens.token_id"], name=op.f("fk_token_parents_parent_token_id")
+        ),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name=op.f("fk_token_parents_token_id")),
+        sa.PrimaryKeyConstraint("token_id", "parent_token_id", name=op.f("pk_token_parents")),
+        sa.UniqueConstraint("token_id", "ordinal", name=op.f("uq_token_parents_token_id_ordinal")),
+    )
+    op.create_index(
+        op.f("ix_token_parents_parent_token_id"), "token_parents", ["parent_token_id"], unique=False
+    )
+    op.create_table(
         "calls",
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("state_id", sa.Text(), nullable=False),
@@ -509,3 +668,12 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_routing_events")),
         sa.UniqueConstraint("state_id", name=op.f("uq_routing_events_state_id")),
     )
+    op.create_table(
+        "request_keys",
+        sa.Column("request_key", sa.LargeBinary(), nullable=False),
+        sa.Column("call_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["call_id"], ["calls.call_id"], name=op.f("fk_request_keys_call_id")),
+        sa.PrimaryKeyConstraint("request_key", "call_id", name=op.f("pk_request_keys")),
+    )
+    op.create_index(op.f("ix_request_keys_run_id"), "request_keys", ["run_id"], unique=False)
