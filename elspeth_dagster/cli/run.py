@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("give a number of records, at least 1")
+        raise argparse.ArgumentTypeError(f"give a number of records, at least 1, not {text!r}")
     return number
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.schema import calls, node_states, payloads, row_salts, rows, tokens
+from elspeth_dagster.landscape.schema import (
+    calls,
+    node_executions,
+    node_states,
+    payloads,
+    row_salts,
+    rows,
+    tokens,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,25 @@ def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]
     statement = sa.select(row_salts.c.salt_id, row_salts.c.salt).where(row_salts.c.salt_id.in_(salt_ids))
     with database.read() as connection:
         return {str(salt_id): bytes(salt) for salt_id, salt in connection.execute(statement)}
+
+
+def known_hashes(database: Database, row_ids: Sequence[str]) -> dict[str, bytes]:
+    """What was recorded of these rows' content."""
+    statement = sa.select(rows.c.row_id, rows.c.data_hash).where(rows.c.row_id.in_(row_ids))
+    with database.read() as connection:
+        return {str(row_id): bytes(data_hash) for row_id, data_hash in connection.execute(statement)}
+
+
+def rows_read_to_the_end(database: Database, run_id: str, source_node_id: str) -> int | None:
+    """How many rows an execution of a source that read all of it found; None where none did."""
+    statement = sa.select(sa.func.max(node_executions.c.rows_in)).where(
+        node_executions.c.run_id == run_id,
+        node_executions.c.node_id == source_node_id,
+        node_executions.c.status == "completed",
+    )
+    with database.read() as connection:
+        found = connection.execute(statement).scalar_one()
+    return None if found is None else int(found)
 
 
 def count_rows(database: Database, run_id: str, source_node_id: str) -> int:

@@ -28,6 +28,9 @@ UNUSABLE_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 410})
 """Key, credit, permission, address, proxy. All requests of a node go to one address and name one model, so that even
 a 404 without a code says nothing about the row."""
 
+NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+"""What OpenAI calls an account without credit, under the status of "too many requests": waiting does not help."""
+
 UNKNOWN_MODEL_CODES = frozenset({"model_not_found", "DeploymentNotFound"})
 
 TEXT_CHARS_MAX = 2_000
@@ -56,10 +59,13 @@ def status_error(
 ) -> ModelCallError:
     """Return the error for a response of ``status``, whose body is ``text`` (already without secrets)."""
     kind = _kind_of_status(status, text)
+    hint_status = 402 if kind is ModelUnusableError and status in CAPACITY_STATUSES else status
     words = " ".join(text[: TEXT_CHARS_MAX * 2].split())[:TEXT_CHARS_MAX]
     hint = None
     if kind is ModelUnusableError:
-        hint = _HINTS.get(status, "check model, deployment and base_url: no request of this node can succeed")
+        hint = _HINTS.get(
+            hint_status, "check model, deployment and base_url: no request of this node can succeed"
+        )
     return kind(
         f"The model answered with HTTP {status}: {words}"
         if words
@@ -95,7 +101,8 @@ def innermost_cause(error: BaseException) -> BaseException:
 
 def _kind_of_status(status: int, text: str) -> type[ModelCallError]:
     if status in CAPACITY_STATUSES:
-        return CapacityError
+        has_no_credit = _error_object(text).get("code") in NO_CREDIT_CODES
+        return ModelUnusableError if has_no_credit else CapacityError
     if status in TRANSIENT_STATUSES or status >= _FIRST_SERVER_ERROR:
         return TransientError
     if status < _FIRST_CLIENT_ERROR:  # a redirect: never followed, a paid request goes where it was sent

@@ -103,7 +103,10 @@ def _with_error(token: Token, error: Mapping[str, JSON]) -> Row:
     """The row as it was, and beside its fields what was wrong with it."""
     row = parsed(token.body)
     fields: Row = row if isinstance(row, dict) else {"_record": row}
-    return {**fields, ERROR_FIELD: {"node": token.from_node_id, "token_id": token.token_id, **error}}
+    told: dict[str, JSON] = {"node": token.from_node_id, "token_id": token.token_id, **error}
+    if ERROR_FIELD in fields:  # the row's own, perhaps of an earlier run's error sink: kept inside
+        told[ERROR_FIELD] = fields[ERROR_FIELD]
+    return {**fields, ERROR_FIELD: told}
 
 
 def _record(work: Work, artifact: Artifact) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from elspeth_dagster.errors import SourceError
 from elspeth_dagster.files import RawRecord, read_row
-from elspeth_dagster.landscape.earlier import count_rows, known_salts
+from elspeth_dagster.landscape.earlier import count_rows, known_hashes, known_salts, rows_read_to_the_end
 from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS
 from elspeth_dagster.model import ids
@@ -27,30 +27,53 @@ def run_source(work: Work, config: FileSourceConfig) -> None:
     """Read the whole source, or its first ``limit`` records.
 
     Raises:
-        SourceError: it cannot be read.
-        AuditConflictError: it changed since an earlier attempt of this run read it.
+        SourceError: it cannot be read, or changed since an earlier attempt of this run read it.
     """
     path = config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
     reader = config.reader()
     records = islice(config.records(path), work.limit)
+    earlier = _Earlier(work, path)
     index = 0
     while page := list(islice(records, PAGE_TOKENS)):
         work.check_stop()
-        work.submit(_page(work, config, reader, page, first_index=index))
+        unit = _page(work, config, reader, page, first_index=index)
         index += len(page)
+        earlier.refuse_changed(unit, records=index)
+        work.submit(unit)
     work.flush()
-    _refuse_shrunk(work, path, index)
+    earlier.refuse_shrunk(index)
 
 
-def _refuse_shrunk(work: Work, path: Path, records: int) -> None:
-    """A source that lost records since an earlier attempt is not the source of this run any more."""
-    known = (
-        0 if work.handle.attempt == 1 else count_rows(work.database, work.handle.run_id, work.node.node_id)
-    )
-    if known > records:
-        raise SourceError(
-            f"The source changed since this run began: it has {records:,} records, {known:,} were read before.",
-            where=str(path),
+class _Earlier:
+    """What an earlier attempt read. A source that changed since is not the source of this run any more."""
+
+    def __init__(self, work: Work, path: Path) -> None:
+        self._database, self._path, self._is_first = work.database, path, work.handle.attempt == 1
+        source = (work.handle.run_id, work.node.node_id)
+        self._known = 0 if self._is_first else count_rows(work.database, *source)
+        self._whole = None if self._is_first else rows_read_to_the_end(work.database, *source)
+
+    def refuse_changed(self, unit: Unit, *, records: int) -> None:
+        """A record that reads otherwise, or one more than a whole reading had."""
+        if self._is_first:
+            return
+        if self._whole is not None and records > self._whole:
+            raise self._changed(f"it has more than the {self._whole:,} records that were read before")
+        hashes = {str(row[0]): (row[3], row[5]) for row in unit.inserts["rows"]}
+        for row_id, data_hash in known_hashes(self._database, list(hashes)).items():
+            index, read_hash = hashes[row_id]
+            if read_hash != data_hash:
+                raise self._changed(f"record {index} is not what was read before")
+
+    def refuse_shrunk(self, records: int) -> None:
+        """Fewer records than were read before."""
+        if self._known > records:
+            raise self._changed(f"it has {records:,} records, {self._known:,} were read before")
+
+    def _changed(self, how: str) -> SourceError:
+        return SourceError(
+            f"The source changed since this run began: {how}.",
+            where=str(self._path),
             hint="restore the file to resume this run, or launch a new run",
         )
 

@@ -114,7 +114,7 @@ class Work:
                 f"({max_error_rate:.0%}).",
                 code="error_rate_exceeded",
                 where=f"step {self.node.node_id!r}",
-                hint="mend the cause and resume, or raise max_error_rate",
+                hint="resume when the cause is gone or max_error_rate is raised; a changed step needs a new run",
             )
 
     def check_stop(self) -> None:

@@ -22,6 +22,9 @@ from elspeth_dagster.llm.classify import TEXT_CHARS_MAX, innermost_cause, status
         (403, {"code": 403, "metadata": {"flagged_input": "...", "reasons": ["x"]}}, RequestRefusedError),
         (403, {"code": 403, "metadata": "flagged_input"}, ModelUnusableError),
         (429, {"code": "model_not_found"}, CapacityError),
+        (429, {"code": "rate_limit_exceeded", "message": "insufficient_quota"}, CapacityError),
+        (429, {"code": "insufficient_quota"}, ModelUnusableError),
+        (429, {"code": "billing_hard_limit_reached"}, ModelUnusableError),
         (422, "model_not_found", RequestRefusedError),
     ],
 )
@@ -46,6 +49,12 @@ def test_the_providers_words_are_one_line_of_bounded_length() -> None:
 def test_what_stops_a_node_says_what_to_do() -> None:
     for status in (301, 401, 402, 403, 404, 405, 407, 410):
         assert status_error(status, text="", headers={}).hint
+
+
+def test_an_account_without_credit_says_so_whatever_its_status() -> None:
+    text = json.dumps({"error": {"code": "insufficient_quota"}})
+
+    assert status_error(429, text=text, headers={}).hint == status_error(402, text="", headers={}).hint
 
 
 def test_a_circle_of_causes_ends() -> None:

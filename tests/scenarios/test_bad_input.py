@@ -130,6 +130,19 @@ def test_a_bad_row_is_quarantined_and_its_neighbours_are_not(tmp_path: Path, lin
     assert sorted(kept) == [0, 4]
 
 
+def test_a_row_that_was_in_an_error_sink_before_keeps_what_was_said_then(tmp_path: Path) -> None:
+    project = _project(tmp_path)
+    write_csv(
+        tmp_path / "in.csv", ["id", "text", "_error"], [[0, "zero", "earlier"], ["no", "number", "then"]]
+    )
+    with FakeModelServer() as server:
+        project.declare(mood_pipeline(server.base_url, prompt="{{ row.text + 1 }}"))
+        assert project.run().success
+    (failed,), (bad,) = project.jsonl("out/failures.jsonl"), project.jsonl("out/bad.jsonl")
+    assert (failed["_error"]["code"], failed["_error"]["_error"]) == ("template_failed", "earlier")
+    assert (bad["_error"]["code"], bad["_error"]["_error"]) == ("invalid_row", "then")
+
+
 def test_a_declaration_with_a_runaway_template_ends_as_row_errors_not_as_a_hang(tmp_path: Path) -> None:
     project = _project(tmp_path, rows=2)
     loop = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}{{ row.text }}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth_dagster.errors import AuditConflictError, SourceError
+from elspeth_dagster.errors import SourceError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import SystemClock
@@ -66,8 +66,19 @@ def test_a_source_that_lost_records_is_refused(pipeline: Pipeline, engine: Engin
         _read(pipeline, engine)
 
 
-def test_a_source_whose_record_changed_is_refused(pipeline: Pipeline, engine: Engine) -> None:
+def test_a_source_that_gained_records_is_refused(pipeline: Pipeline, engine: Engine) -> None:
     _read(pipeline, engine)
-    write_csv(pipeline.home.base / "in.csv", ["id"], [[0], ["bad"], [3]])
-    with pytest.raises(AuditConflictError, match="data_hash"):
+    write_csv(pipeline.home.base / "in.csv", ["id"], [[0], ["bad"], [2], [3]])
+    with pytest.raises(SourceError, match="it has more than the 3 records that were read before"):
+        _read(pipeline, engine)
+
+
+@pytest.mark.parametrize("edited", [[[0], ["bad"], [3]], [[0], ["worse"], [2]]])
+def test_a_source_whose_record_changed_is_refused_by_its_number(
+    pipeline: Pipeline, engine: Engine, edited: list[list[object]]
+) -> None:
+    _read(pipeline, engine)
+    write_csv(pipeline.home.base / "in.csv", ["id"], edited)
+    number = 2 if edited[2] == [3] else 1
+    with pytest.raises(SourceError, match=f"record {number} is not what was read before"):
         _read(pipeline, engine)
