@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,20 +22,19 @@ from elspeth_dagster.landscape.commit import check_fence, store
 from elspeth_dagster.landscape.database import Database, is_passing
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Unit
+from elspeth_dagster.landscape.tickets import LoopTicket, Ticket, loop_ticket, settle, thread_ticket
 from elspeth_dagster.model.clock import Clock, jitter
 
 GROUP_RECORDS_MAX: Final = 500  # enough to spread one fsync thin, little enough to keep a caller's wait short
 COMMIT_TRIES_MAX: Final = 8  # with doubling waits: about 6 s of a database that locks, fails over or restarts
 RETRY_WAIT_S: Final = 0.05
 
-Ticket = Future[None]
-
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     execution: ExecutionHandle
     unit: Unit
-    ticket: Ticket
+    ticket: Ticket | LoopTicket
 
 
 class LandscapeWriter:
@@ -54,16 +52,14 @@ class LandscapeWriter:
 
     def submit(self, execution: ExecutionHandle, unit: Unit) -> Ticket:
         """Queue ``unit``; the ticket is done when it is durable, or carries the error."""
-        ticket: Ticket = Future()
-        ticket.set_running_or_notify_cancel()  # a record is not taken back: who waits may go, the unit is stored
-        with self._door:
-            if self._closing.is_set():
-                raise LandscapeError(
-                    "The Landscape's writer is closed.",
-                    where=f"execution {execution.execution_id}",
-                    hint="nothing was stored; run the node while its Landscape is open",
-                )
-            self._queue.put(_Job(execution, unit, ticket))
+        ticket = thread_ticket()
+        self._put(_Job(execution, unit, ticket))
+        return ticket
+
+    def submit_in_loop(self, execution: ExecutionHandle, unit: Unit) -> LoopTicket:
+        """As ``submit``, for the running event loop: the ticket is awaited there."""
+        ticket = loop_ticket()
+        self._put(_Job(execution, unit, ticket))
         return ticket
 
     def write(self, execution: ExecutionHandle, unit: Unit) -> None:
@@ -84,6 +80,16 @@ class LandscapeWriter:
             self._closing.set()
             self._queue.put(None)
         self._thread.join()
+
+    def _put(self, job: _Job) -> None:
+        with self._door:
+            if self._closing.is_set():
+                raise LandscapeError(
+                    "The Landscape's writer is closed.",
+                    where=f"execution {job.execution.execution_id}",
+                    hint="nothing was stored; run the node while its Landscape is open",
+                )
+            self._queue.put(job)
 
     # The thread ------------------------------------------------------------------------------------------------------
 
@@ -134,11 +140,7 @@ class LandscapeWriter:
                 self._commit_with_retries(execution, unit)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the tickets
                 execution.failure = error
-        for job in group:
-            if execution.failure is None:
-                job.ticket.set_result(None)
-            else:
-                job.ticket.set_exception(execution.failure)
+        settle((job.ticket for job in group), execution.failure)
 
     def _commit_with_retries(self, execution: ExecutionHandle, unit: Unit) -> None:
         wait_s = RETRY_WAIT_S

@@ -6,7 +6,6 @@ each attempt becomes a record under the row's state, and an answer that is recor
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -239,7 +238,7 @@ class CallJournal:
         )
 
     async def _durable(self, unit: Unit) -> None:
-        await asyncio.wrap_future(self._work.writer.submit(self._work.handle, unit))
+        await self._work.writer.submit_in_loop(self._work.handle, unit)
 
     def _since_ms(self, began_s: float) -> float:
         return round((self._work.clock.monotonic() - began_s) * 1000, 3)
