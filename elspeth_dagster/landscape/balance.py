@@ -47,17 +47,19 @@ def node_balance(database: Database, *, run_id: str, node_id: str, feeds: Sequen
     by_status: dict[str, int] = {}
     by_port: dict[str, int] = {}
     states = node_states
+    made = states.c.input_hash.is_(None)  # the state of a token that this node made: it did not arrive
     with database.read() as connection:
-        for status, port, count in connection.execute(
-            sa.select(states.c.status, states.c.out_port, sa.func.count())
+        for status, port, is_made, count in connection.execute(
+            sa.select(states.c.status, states.c.out_port, made, sa.func.count())
             .where(
                 states.c.run_id == run_id,
                 states.c.node_id == node_id,
                 states.c.status.in_(("completed", "failed")),
             )
-            .group_by(states.c.status, states.c.out_port)
+            .group_by(states.c.status, states.c.out_port, made)
         ):
-            by_status[status] = by_status.get(status, 0) + count
+            if not is_made:
+                by_status[status] = by_status.get(status, 0) + count
             if port is not None:
                 by_port[port] = by_port.get(port, 0) + count
     return NodeBalance(

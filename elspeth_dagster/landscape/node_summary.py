@@ -169,7 +169,7 @@ def _rows(connection: Connection, role: Role, executions: Sequence[Execution]) -
     if role == "source":
         whole = whole[-1:]  # a source reads everything again, and records only what was missing
     elif len(whole) < len(executions):
-        return _rows_by_state(connection, executions[0])
+        return _rows_by_state(connection, executions[0], is_sink=role == "sink")
     for execution in whole:
         counted.taken += execution.rows_in
         counted.out += execution.rows_out
@@ -178,26 +178,27 @@ def _rows(connection: Connection, role: Role, executions: Sequence[Execution]) -
     return counted
 
 
-def _rows_by_state(connection: Connection, of: Execution) -> _Rows:
+def _rows_by_state(connection: Connection, of: Execution, *, is_sink: bool) -> _Rows:
     states = node_states
+    made = states.c.input_hash.is_(None)  # the state of a token that the node made: it did not arrive
     question = (
-        sa.select(states.c.status, states.c.out_port, sa.func.count())
+        sa.select(states.c.status, states.c.out_port, made, sa.func.count())
         .where(
             states.c.run_id == of.run_id,
             states.c.node_id == of.node_id,
             states.c.status.in_(("completed", "failed")),
         )
-        .group_by(states.c.status, states.c.out_port)
+        .group_by(states.c.status, states.c.out_port, made)
     )
     counted = _Rows()
-    for status, port, count in connection.execute(question):
-        counted.taken += count
+    for status, port, is_made, count in connection.execute(question):
+        counted.taken += 0 if is_made else count
         if status == "failed":
             counted.failed += count
-        else:
+        elif port is not None or is_sink:
             counted.out += count
-            if port is not None:
-                counted.by_port[port] += count
+        if status == "completed" and port is not None:
+            counted.by_port[port] += count
     return counted
 
 

@@ -46,6 +46,53 @@ def outcome_id(token_id: str, outcome: str) -> str:
     return f"{token_id}!{outcome}"
 
 
+def branch_token_id(parent: str, branch: str) -> str:
+    """``<parent>/<branch>``: what a fork sends down a branch."""
+    return f"{parent}/{branch}"
+
+
+def item_token_id(parent: str, item_index: int) -> str:
+    """``<parent>/<item>``: what an expand makes of one element."""
+    return f"{parent}/{item_index}"
+
+
+def merged_token_id(parent: str, node_id: str) -> str:
+    """``<forked parent>/join:<node>``: what a coalesce makes of the branches."""
+    return f"{parent}/join:{node_id}"
+
+
+def batch_token_id(key: str, node_id: str, batch_index: int, item_index: int) -> str:
+    """``<run_key>/<node>#<batch>/<n>``: what an aggregate makes of a batch."""
+    return f"{key}/{node_id}#{batch_index}/{item_index}"
+
+
+def coalesce_event_id(parent: str, node_id: str) -> str:
+    """``<forked parent>&<node>``: one decision of a join."""
+    return f"{parent}&{node_id}"
+
+
 def row_order_key(row_index: int) -> bytes:
     """Eight bytes, big-endian: they compare as the indices do."""
     return row_index.to_bytes(8, "big")
+
+
+# What comes of a token stands behind it, and no two tokens of a run have the same key: a token is forked, expanded or
+# batched once; and what a join makes of a fork's branches comes after all of them.
+
+BRANCHES_MAX = 0x80
+"""Of one fork; and joins of one pipeline: each has a byte's half of the order."""
+
+
+def branch_order_key(parent: bytes, branch_index: int) -> bytes:
+    """Behind the forked parent, in the declared order of its branches."""
+    return parent + branch_index.to_bytes(1, "big")
+
+
+def merged_order_key(parent: bytes, join_index: int) -> bytes:
+    """Behind all branches of the forked parent; ``join_index`` counts the pipeline's joins."""
+    return parent + (BRANCHES_MAX + join_index).to_bytes(1, "big")
+
+
+def item_order_key(parent: bytes, item_index: int) -> bytes:
+    """Behind the parent (of a batch, its last member), in the order of the items."""
+    return parent + item_index.to_bytes(4, "big")

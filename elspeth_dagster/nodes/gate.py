@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +10,6 @@ from pydantic import Field
 
 from elspeth_dagster.errors import ExpressionError
 from elspeth_dagster.expressions import Expression, expression_mistakes
-from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT, OUT_PORT
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.nodes.base import (
@@ -24,10 +22,7 @@ from elspeth_dagster.nodes.base import (
     known,
     mistakes_in_text,
 )
-from elspeth_dagster.nodes.source import DISCARD
-
-_PORT_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
-_RESERVED = frozenset({OUT_PORT, ERROR_PORT, INVALID_PORT, DISCARD})
+from elspeth_dagster.nodes.fork import port_name_mistakes
 
 
 class GateConfig(StepConfig):
@@ -50,12 +45,12 @@ class GateConfig(StepConfig):
         """Port names that cannot be, expressions that are wrong."""
         _ = home
         for port, expression in self.routes.items():
-            yield from _name_mistakes(port, ("routes", port))
+            yield from port_name_mistakes(port, ("routes", port))
             yield from mistakes_in_text(
                 ("routes", port), expression_mistakes(expression, fields=known(columns))
             )
         if self.otherwise not in self.routes:
-            yield from _name_mistakes(self.otherwise, ("otherwise",))
+            yield from port_name_mistakes(self.otherwise, ("otherwise",))
 
     def compile(self, home: Home) -> _Gate:
         """Make it ready for rows."""
@@ -65,16 +60,6 @@ class GateConfig(StepConfig):
             for port, source in self.routes.items()
         )
         return _Gate(routes, self.otherwise)
-
-
-def _name_mistakes(port: str, path: tuple[str, ...]) -> Iterator[Mistake]:
-    if not _PORT_NAME.fullmatch(port):
-        yield Mistake(
-            path,
-            f"Port {port!r} must be lower case letters, digits and underscores, at most 60: [a-z][a-z0-9_]*.",
-        )
-    elif port in _RESERVED:
-        yield Mistake(path, f"Port name {port!r} has a meaning of its own; choose another.")
 
 
 @dataclass(frozen=True, slots=True)

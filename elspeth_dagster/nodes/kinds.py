@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from elspeth_dagster.nodes.base import StepConfig
+from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.keyword_filter import KeywordFilterConfig
 from elspeth_dagster.nodes.llm import LlmConfig
@@ -14,6 +15,7 @@ from elspeth_dagster.nodes.sink import CsvSinkConfig, FileSinkConfig, JsonlSinkC
 from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, JsonlSourceConfig
 
 STEP_KINDS: Mapping[str, type[StepConfig]] = {
+    "fork": ForkConfig,
     "gate": GateConfig,
     "keyword_filter": KeywordFilterConfig,
     "llm": LlmConfig,

@@ -35,6 +35,7 @@ _KIND_TAGS = {
     "python": ["python"],
     "map": ["map"],
     "gate": ["gate"],
+    "fork": ["fork"],
 }
 CODE_VERSION_CHARS = 12
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.runtime.node_run import NodeReport
 
@@ -48,7 +49,7 @@ def _row_count(report: NodeReport, port: str | None) -> int:
         return balance.by_port.get(port, 0)
     if report.artifact is not None:
         return report.artifact.row_count
-    return balance.completed
+    return balance.by_port.get(OUT_PORT, 0)
 
 
 def _pool(stats: Mapping[str, JSON] | None) -> dict[str, Any]:

@@ -34,10 +34,12 @@ from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Compilable, StepConfig
+from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Node, Pipeline
+from elspeth_dagster.runtime.fork_run import run_fork
 from elspeth_dagster.runtime.llm_run import run_llm
 from elspeth_dagster.runtime.sink_run import run_sink
 from elspeth_dagster.runtime.source_run import run_source
@@ -150,6 +152,8 @@ def _run(work: Work) -> NodeReport:
             run_llm(work, config)
         elif isinstance(config, FileSinkConfig):
             artifact = run_sink(work, config)
+        elif isinstance(config, ForkConfig):
+            run_fork(work, config)
         else:
             _run_step(work, config)
     except BaseException as error:

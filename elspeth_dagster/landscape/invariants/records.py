@@ -12,8 +12,14 @@ from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
 from elspeth_dagster.model.canonical import record_hash
 
-_THROUGH_STATES = ("calls", "routing_events")
-"""Tables that know their run by their state."""
+_THROUGH = {
+    "calls": "state_id",
+    "routing_events": "state_id",
+    "token_parents": "token_id",
+    "batch_members": "batch_id",
+    "batch_outputs": "batch_id",
+}
+"""Tables that know their run by the record that this column names."""
 
 
 def record_hashes(examined: Examined) -> Iterator[Finding]:
@@ -40,11 +46,10 @@ def _table(examined: Examined, table: Table) -> Iterator[Finding]:
 def records_of(run_id: str, table: Table) -> sa.Select[*tuple[Any, ...]]:
     """Every record of a run in one evidence table, a page in memory at a time."""
     question = sa.select(table)
-    if table.name in _THROUGH_STATES:
-        states = schema.node_states
-        question = question.join(states, states.c.state_id == table.c.state_id).where(
-            states.c.run_id == run_id
-        )
+    if table.name in _THROUGH:
+        (key,) = table.c[_THROUGH[table.name]].foreign_keys
+        owner = key.column.table
+        question = question.join(owner, key.column == key.parent).where(owner.c.run_id == run_id)
     else:
         question = question.where(table.c.run_id == run_id)
     return question.execution_options(yield_per=PAGE)
