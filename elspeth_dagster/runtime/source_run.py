@@ -63,7 +63,7 @@ class _Earlier:
         for row_id, data_hash in known_hashes(self._database, list(hashes)).items():
             index, read_hash = hashes[row_id]
             if read_hash != data_hash:
-                raise self._changed(f"record {index} is not what was read before")
+                raise self._changed(f"record {index!r} is not what was read before")
 
     def refuse_shrunk(self, records: int) -> None:
         """Fewer records than were read before."""
