@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import json.encoder
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rfc8785
@@ -17,9 +18,31 @@ import rfc8785
 from elspeth_dagster.errors import NotJSONError
 from elspeth_dagster.model.row import JSON, SAFE_INTEGER_MAX
 
-_encode = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-).encode
+
+def _encoder(
+    *, is_ascii: bool, sort_keys: bool, default: Callable[[Any], str] | None = None
+) -> Callable[[Any], str]:
+    """The standard library's compact encoder, made once: ``JSONEncoder.encode`` makes another for each value."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without the library's C parts
+        encoder = json.JSONEncoder(
+            sort_keys=sort_keys,
+            separators=(",", ":"),
+            ensure_ascii=is_ascii,
+            allow_nan=False,
+            default=default,
+        )
+        return encoder.encode
+    quote = json.encoder.encode_basestring_ascii if is_ascii else json.encoder.encode_basestring
+    skips_keys = allows_nan = False
+    chunks = make(
+        None, default or json.JSONEncoder().default, quote, None, ":", ",", sort_keys, skips_keys, allows_nan
+    )
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _encoder(is_ascii=False, sort_keys=True)
+_encode_record = _encoder(is_ascii=True, sort_keys=False, default=bytes.hex)
 _SAFE_DIGITS_MAX = len(str(SAFE_INTEGER_MAX)) - 1
 
 
@@ -31,8 +54,7 @@ def _whole(digits: str) -> int | float:
     return number if abs(number) > SAFE_INTEGER_MAX else int(digits)
 
 
-_decode = json.JSONDecoder(parse_int=_whole).decode
-_encode_record = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_decode = json.JSONDecoder(parse_int=_whole).raw_decode
 
 # Between these, Python and ECMAScript write a fraction alike: shortest digits, no exponent.
 _PLAIN_FLOAT_MIN, _PLAIN_FLOAT_MAX = 1e-4, 1e15
@@ -54,7 +76,11 @@ def canonical_bytes(value: JSON) -> bytes:
 
 def parsed(body: bytes) -> JSON:
     """A value whose canonical bytes these are: 1.0 comes back as 1 and -0.0 as 0, as RFC 8785 writes them."""
-    value: JSON = _decode(body.decode())
+    text = body.decode()
+    value: JSON
+    value, end = _decode(text)
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
     return value
 
 
@@ -74,8 +100,7 @@ def record_hash(table: str, values: Sequence[bool | int | float | str | bytes | 
     Bytes are written as lower-case hexadecimal, numbers in their shortest form that reads back the same, so that
     anybody can recompute it from the columns alone.
     """
-    cells = [value.hex() if value.__class__ is bytes else value for value in values]
-    return hashlib.sha256(_encode_record([table, *cells]).encode()).digest()
+    return hashlib.sha256(_encode_record((table, *values)).encode()).digest()
 
 
 def _same_either_way(value: Any) -> bool:
@@ -88,9 +113,12 @@ def _same_either_way(value: Any) -> bool:
     if kind is float:
         return bool(_PLAIN_FLOAT_MIN < abs(value) < _PLAIN_FLOAT_MAX and not value.is_integer())
     if kind is dict:
-        return all(
-            key.__class__ is str and key.isascii() and _same_either_way(item) for key, item in value.items()
-        )
+        for key, item in value.items():
+            if key.__class__ is not str or not key.isascii():
+                return False
+            if item.__class__ is not str and not _same_either_way(item):
+                return False
+        return True
     if kind is list:
-        return all(_same_either_way(item) for item in value)
+        return all(map(_same_either_way, value))
     return False

@@ -36,7 +36,8 @@ class SystemClock:
 
 def timestamp(moment: dt.datetime) -> str:
     """A UTC moment as fixed-width text with microseconds: ``2026-01-31T09:30:00.000250Z``. Sorts as time does."""
-    return f"{moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    in_utc = moment if moment.tzinfo is dt.UTC else moment.astimezone(dt.UTC)
+    return in_utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 SALT_BYTES: Final = 16
