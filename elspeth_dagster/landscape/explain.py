@@ -1,72 +1,47 @@
-"""Explain a row or a token: read its whole story, from the source's record to the line of a sink's file."""
+"""Explain a row or a token: read its whole story, from the source's record to the line of a sink's file.
+
+Both directions: what a token was made of, and what was made of it. Wide batches and long expansions are cut to their
+first tokens, with the number of all; `lineage` has the rest.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
-from elspeth_dagster.landscape.bodies import (
-    answer_of,
-    body_of,
-    change_between,
-    failure_of,
-    in_order,
-    messages_of,
+from elspeth_dagster.landscape.batch_reads import (
+    PlaceInBatch,
+    batch_members_page,
+    batch_outputs_page,
+    batch_that_made,
+    batch_that_took,
 )
+from elspeth_dagster.landscape.bodies import body_of, in_order
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.ending import outcome_of
+from elspeth_dagster.landscape.joins import join_that_made
+from elspeth_dagster.landscape.purges import purges_of
 from elspeth_dagster.landscape.queries import violations_of
+from elspeth_dagster.landscape.relatives import LISTED_MAX, children_of, parents_of
 from elspeth_dagster.landscape.runs import RunRecord
-from elspeth_dagster.landscape.schema import (
-    calls,
-    edges,
-    node_states,
-    nodes,
-    routing_events,
-    rows,
-    tokens,
-)
-from elspeth_dagster.landscape.story import (
-    Body,
-    CallStory,
-    Explanation,
-    Routing,
-    SourceRow,
-    Tested,
-    TokenStory,
-    Violation,
-    Visit,
-)
-from elspeth_dagster.model.outcome import CallStatus, StateStatus
-from elspeth_dagster.model.row import JSON, Row
+from elspeth_dagster.landscape.schema import node_states, rows, tokens
+from elspeth_dagster.landscape.story import BatchStory, Explanation, SourceRow, TokenStory, Violation
+from elspeth_dagster.landscape.visits import Graph, ValuesRead, graph_of, visit_of
+from elspeth_dagster.model.row import JSON
 
-ValuesRead = Callable[[str, Row], Row | None]
-"""Tells which fields of a row an expression reads, with their values. The Landscape itself knows no expressions."""
+TOKENS_MAX: Final = 50  # of one row; a person reads no more, and `--token` asks for any other
 
 Found = sa.Row[*tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """The run's nodes and edges, and how to ask what an expression read."""
-
-    kinds: dict[str, str]
-    configs: dict[str, dict[str, JSON]]
-    columns: dict[str, tuple[str, ...]]
-    takers: dict[tuple[str, str], tuple[str, ...]]
-    values_read: ValuesRead
 
 
 def explain_row(
     database: Database, run: RunRecord, row_index: int, *, values_read: ValuesRead
 ) -> Explanation:
-    """The story of a source's row, with every token that came of it.
+    """The story of a source's row, with the tokens that came of it.
 
     Raises:
         LandscapeError: the run has no such row.
@@ -80,10 +55,17 @@ def explain_row(
                 where=database.shown_url,
                 hint=_rows_there(connection, run),
             )
+        of_row = tokens.c.row_id == row.row_id
         made = connection.execute(
-            sa.select(tokens).where(tokens.c.row_id == row.row_id).order_by(tokens.c.order_key)
+            sa.select(tokens)
+            .where(of_row, tokens.c.run_id == run.run_id)
+            .order_by(tokens.c.order_key, tokens.c.token_id)
+            .limit(TOKENS_MAX)
         ).all()
-        return _explanation(connection, database, run, row, made, values_read=values_read)
+        total = connection.execute(
+            sa.select(sa.func.count()).select_from(tokens).where(of_row, tokens.c.run_id == run.run_id)
+        ).scalar_one()
+        return _explanation(connection, database, run, row, made, total=total, values_read=values_read)
 
 
 def explain_token(
@@ -104,7 +86,7 @@ def explain_token(
                 hint=f"a token's id begins with its row's, as {run.run_key}-000000000; {_rows_there(connection, run)}",
             )
         row = connection.execute(sa.select(rows).where(rows.c.row_id == token.row_id)).first()
-        return _explanation(connection, database, run, row, [token], values_read=values_read)
+        return _explanation(connection, database, run, row, [token], total=1, values_read=values_read)
 
 
 def _rows_there(connection: Connection, run: RunRecord) -> str:
@@ -121,49 +103,39 @@ def _explanation(
     row: Found | None,
     made: Sequence[Found],
     *,
+    total: int,
     values_read: ValuesRead,
 ) -> Explanation:
-    graph = _graph(connection, run.run_id, values_read)
+    graph = graph_of(connection, run.run_id, values_read)
     violations = {} if row is None else violations_of(database, [row.row_id])
     source = None if row is None else _source_row(connection, graph, row, violations.get(row.row_id, []))
-    return Explanation(run, source, tuple(_token(connection, graph, token) for token in made))
-
-
-def _graph(connection: Connection, run_id: str, values_read: ValuesRead) -> _Graph:
-    known = connection.execute(
-        sa.select(nodes.c.node_id, nodes.c.kind, nodes.c.config_json, nodes.c.output_columns_json).where(
-            nodes.c.run_id == run_id
-        )
-    ).all()
-    takers: dict[tuple[str, str], tuple[str, ...]] = {}
-    for feeder, port, taker in connection.execute(
-        sa.select(edges.c.from_node_id, edges.c.port, edges.c.to_node_id).where(edges.c.run_id == run_id)
-    ):
-        takers[feeder, port] = (*takers.get((feeder, port), ()), taker)
-    return _Graph(
-        kinds={node_id: kind for node_id, kind, _, _ in known},
-        configs={node_id: json.loads(config) for node_id, _, config, _ in known},
-        columns={node_id: tuple(json.loads(columns or "[]")) for node_id, _, _, columns in known},
-        takers=takers,
-        values_read=values_read,
+    purged = purges_of(connection, run.run_id)
+    return Explanation(
+        run=run,
+        row=source,
+        tokens=tuple(_token(connection, graph, token) for token in made),
+        tokens_total=total,
+        purged_at=purged[-1].purged_at if purged else None,
     )
 
 
-def _source_row(connection: Connection, graph: _Graph, row: Found, violations: list[JSON]) -> SourceRow:
-    path = graph.configs[row.source_node_id].get("path")
+def _source_row(connection: Connection, graph: Graph, row: Found, violations: list[JSON]) -> SourceRow:
+    path = graph.configs.get(row.source_node_id, {}).get("path")
     return SourceRow(
         row_id=row.row_id,
         row_index=row.row_index,
         source_node_id=row.source_node_id,
-        kind=graph.kinds[row.source_node_id],
+        kind=graph.kinds.get(row.source_node_id, "source"),
         path=path if isinstance(path, str) else None,
         port=row.out_port,
-        data=in_order(body_of(connection, row.row_id, row.data_hash), graph.columns[row.source_node_id]),
+        data=in_order(
+            body_of(connection, row.row_id, row.data_hash), graph.columns.get(row.source_node_id, ())
+        ),
         violations=tuple(Violation(**violation) for violation in violations if isinstance(violation, dict)),  # type: ignore[arg-type]
     )
 
 
-def _token(connection: Connection, graph: _Graph, token: Found) -> TokenStory:
+def _token(connection: Connection, graph: Graph, token: Found) -> TokenStory:
     states = connection.execute(
         sa.select(node_states)
         .where(node_states.c.token_id == token.token_id)
@@ -173,107 +145,23 @@ def _token(connection: Connection, graph: _Graph, token: Found) -> TokenStory:
         token_id=token.token_id,
         branch=token.branch,
         created_by_node_id=token.created_by_node_id,
-        visits=tuple(_visit(connection, graph, state, token.salt_id) for state in states),
+        visits=tuple(visit_of(connection, graph, state, token.salt_id) for state in states),
         outcome=outcome_of(connection, token),
+        parents=parents_of(connection, token.token_id),
+        children=children_of(connection, token.token_id),
+        made_by_join=join_that_made(connection, token.token_id),
+        made_by_batch=_batch(connection, batch_that_made(connection, token.token_id)),
+        taken_by_batch=_batch(connection, batch_that_took(connection, token.token_id)),
     )
 
 
-# One visit ----------------------------------------------------------------------------------------------------------
-
-
-def _visit(connection: Connection, graph: _Graph, state: Found, salt_id: str) -> Visit:
-    columns = graph.columns[state.node_id]
-    before = (
-        None
-        if state.input_hash is None
-        else in_order(body_of(connection, salt_id, state.input_hash), columns)
-    )
-    after = (
-        None
-        if state.output_hash is None
-        else in_order(body_of(connection, salt_id, state.output_hash), columns)
-    )
-    return Visit(
-        state_id=state.state_id,
-        node_id=state.node_id,
-        kind=graph.kinds[state.node_id],
-        attempt=state.attempt,
-        status=StateStatus(state.status),
-        port=state.out_port,
-        took=graph.takers.get((state.node_id, state.out_port), ()),
-        input=before,
-        output=after,
-        change=change_between(before, after),
-        calls=_calls(connection, state.state_id, salt_id),
-        routing=_routing(connection, graph, state, before),
-        context=json.loads(state.context_after_json or "{}"),
-        error=failure_of(connection, salt_id, state.error_json),
-        duration_ms=state.duration_ms,
-        started_at=state.started_at,
-        completed_at=state.completed_at,
-        execution_id=state.execution_id,
-        record_hash=None if state.record_hash is None else state.record_hash.hex(),
-    )
-
-
-def _routing(connection: Connection, graph: _Graph, state: Found, row: Body | None) -> Routing | None:
-    event = connection.execute(
-        sa.select(routing_events).where(routing_events.c.state_id == state.state_id)
-    ).first()
-    if event is None:
+def _batch(connection: Connection, place: PlaceInBatch | None) -> BatchStory | None:
+    if place is None:
         return None
-    if event.expression is not None:
-        candidates = {event.port: event.expression}
-    else:
-        declared = graph.configs[state.node_id].get("routes")
-        candidates = _routes(declared)
-    values = row.value if row is not None and isinstance(row.value, dict) else None
-    tested = tuple(
-        Tested(port, expression, None if values is None else graph.values_read(expression, values))
-        for port, expression in candidates.items()
-    )
-    return Routing(event.port, event.expression, tested)
-
-
-def _routes(declared: JSON) -> dict[str, str]:
-    """A gate's routes, whether written as a mapping or as pairs."""
-    if isinstance(declared, dict):
-        return {port: str(expression) for port, expression in declared.items()}
-    if isinstance(declared, list):
-        return {str(pair[0]): str(pair[1]) for pair in declared if isinstance(pair, list) and len(pair) == 2}  # noqa: PLR2004
-    return {}
-
-
-def _calls(connection: Connection, state_id: str, salt_id: str) -> tuple[CallStory, ...]:
-    question = sa.select(calls).where(calls.c.state_id == state_id).order_by(calls.c.call_index)
-    return tuple(_call(connection, found, salt_id) for found in connection.execute(question).all())
-
-
-def _call(connection: Connection, found: Found, salt_id: str) -> CallStory:
-    request = body_of(connection, salt_id, found.request_hash)
-    response = None if found.response_hash is None else body_of(connection, salt_id, found.response_hash)
-    return CallStory(
-        call_id=found.call_id,
-        call_index=found.call_index,
-        query=found.query,
-        try_no=found.try_no,
-        status=CallStatus(found.status),
-        provider=found.provider,
-        model_requested=found.model_requested,
-        model_answered=found.model_answered,
-        http_status=found.http_status,
-        prompt_tokens=found.prompt_tokens,
-        completion_tokens=found.completion_tokens,
-        cost_usd=found.cost_usd,
-        latency_ms=found.latency_ms,
-        sent_at=found.sent_at,
-        answered_at=found.answered_at,
-        reused_from=found.reused_from,
-        messages=messages_of(request),
-        answer=answer_of(response),
-        request=request,
-        response=response,
-        template_hash=None if found.template_hash is None else found.template_hash.hex(),
-        variables_hash=None if found.variables_hash is None else found.variables_hash.hex(),
-        error=failure_of(connection, salt_id, found.error_json),
+    batch_id = place.batch.batch_id
+    return BatchStory(
+        batch=place.batch,
+        ordinal=place.ordinal,
+        members=batch_members_page(connection, batch_id, limit=LISTED_MAX).items,
+        outputs=batch_outputs_page(connection, batch_id, limit=LISTED_MAX).items,
     )

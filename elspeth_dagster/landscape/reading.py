@@ -8,22 +8,38 @@ from pathlib import Path
 
 from elspeth_dagster.errors import LandscapeError, LandscapeUnavailableError, SchemaVersionError
 from elspeth_dagster.landscape.database import Database, parsed_url
+from elspeth_dagster.landscape.read_only import ReadOnlyDatabase
 from elspeth_dagster.landscape.schema import REVISION
 
 
 @contextmanager
 def existing_landscape(url: str) -> Iterator[Database]:
-    """The Landscape at ``url``, closed at the end.
+    """The Landscape at ``url``, closed at the end; the database itself refuses to be written through it.
 
     Raises:
         LandscapeError: there is none, it cannot be read, or it is of another version.
     """
-    database = database_at(url)
+    database = opened_landscape(url)
     try:
-        _check_version(database)
         yield database
     finally:
         database.dispose()
+
+
+def opened_landscape(url: str) -> Database:
+    """The same for who closes it himself.
+
+    Raises:
+        LandscapeError: as above.
+    """
+    database_at(url).dispose()
+    database = ReadOnlyDatabase(url)
+    try:
+        _check_version(database)
+    except BaseException:
+        database.dispose()
+        raise
+    return database
 
 
 def database_at(url: str) -> Database:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from elspeth_dagster.landscape.batch_reads import BatchRecord, BatchToken
+from elspeth_dagster.landscape.joins import JoinRecord
+from elspeth_dagster.landscape.relatives import Relatives
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.model.outcome import CallStatus, Outcome, StateStatus
 from elspeth_dagster.model.row import JSON, Row
@@ -167,20 +170,44 @@ class OutcomeStory:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStory:
+    """A batch and a token's place in it, from 0; the first of its members and of the tokens that it made."""
+
+    batch: BatchRecord
+    ordinal: int
+    members: tuple[BatchToken, ...]
+    outputs: tuple[BatchToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenStory:
-    """One token's way: its visits in the order in which they happened, and its outcome (None: it waits)."""
+    """One token's way: its visits in the order in which they happened, and its outcome (None: it waits).
+
+    ``made_by_join`` and ``made_by_batch`` tell what made it, ``taken_by_batch`` what it went into.
+    """
 
     token_id: str
     branch: str | None
     created_by_node_id: str
     visits: tuple[Visit, ...]
     outcome: OutcomeStory | None
+    parents: Relatives
+    children: Relatives
+    made_by_join: JoinRecord | None
+    made_by_batch: BatchStory | None
+    taken_by_batch: BatchStory | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is known about a row, or about one token. ``row`` is None for what was made of many rows."""
+    """Everything that is known about a row, or about one token. ``row`` is None for what was made of many rows.
+
+    ``tokens_total`` counts the tokens of the row, ``tokens`` are the first of them; ``purged_at`` is when bodies of the
+    run were erased.
+    """
 
     run: RunRecord
     row: SourceRow | None
     tokens: tuple[TokenStory, ...]
+    tokens_total: int
+    purged_at: str | None

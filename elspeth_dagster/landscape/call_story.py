@@ -1,0 +1,76 @@
+"""The calls of a state, with their bodies: the prompt, the answer, what they cost, how they ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from elspeth_dagster.landscape.bodies import answer_of, body_of, failure_of, messages_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, PAGE_MAX, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.schema import calls, node_states, tokens
+from elspeth_dagster.landscape.story import CallStory
+from elspeth_dagster.model.outcome import CallStatus
+
+Found = sa.Row[*tuple[Any, ...]]
+
+
+def calls_of_state(connection: Connection, state_id: str, salt_id: str) -> tuple[CallStory, ...]:
+    """The calls made under a state, in order, at most 1,000 of them."""
+    question = (
+        sa.select(calls).where(calls.c.state_id == state_id).order_by(calls.c.call_index).limit(PAGE_MAX)
+    )
+    return tuple(_call(connection, found, salt_id) for found in connection.execute(question).all())
+
+
+def calls_page(
+    connection: Connection, state_id: str, *, after: str | None = None, limit: int = PAGE_DEFAULT
+) -> Page[CallStory]:
+    """The same, a page at a time; none for a state that is not there."""
+    salt_id = connection.execute(
+        sa.select(tokens.c.salt_id)
+        .join(node_states, node_states.c.token_id == tokens.c.token_id)
+        .where(node_states.c.state_id == state_id)
+    ).scalar()
+    question = sa.select(calls).where(calls.c.state_id == state_id).order_by(calls.c.call_index)
+    keys = keys_at(after, int)
+    if keys is not None:
+        question = question.where(calls.c.call_index > keys[0])
+    found = connection.execute(question.limit(bounded(limit) + 1)).all()
+    return page_of(
+        found,
+        limit,
+        item=lambda one: _call(connection, one, str(salt_id)),
+        key=lambda one: (one.call_index,),
+    )
+
+
+def _call(connection: Connection, found: Found, salt_id: str) -> CallStory:
+    request = body_of(connection, salt_id, found.request_hash)
+    response = None if found.response_hash is None else body_of(connection, salt_id, found.response_hash)
+    return CallStory(
+        call_id=found.call_id,
+        call_index=found.call_index,
+        query=found.query,
+        try_no=found.try_no,
+        status=CallStatus(found.status),
+        provider=found.provider,
+        model_requested=found.model_requested,
+        model_answered=found.model_answered,
+        http_status=found.http_status,
+        prompt_tokens=found.prompt_tokens,
+        completion_tokens=found.completion_tokens,
+        cost_usd=found.cost_usd,
+        latency_ms=found.latency_ms,
+        sent_at=found.sent_at,
+        answered_at=found.answered_at,
+        reused_from=found.reused_from,
+        messages=messages_of(request),
+        answer=answer_of(response),
+        request=request,
+        response=response,
+        template_hash=None if found.template_hash is None else found.template_hash.hex(),
+        variables_hash=None if found.variables_hash is None else found.variables_hash.hex(),
+        error=failure_of(connection, salt_id, found.error_json),
+    )
