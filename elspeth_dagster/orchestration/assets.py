@@ -4,29 +4,21 @@ No row passes through Dagster: an op runs its node over what waits for it in the
 result's summary.
 """
 
-import os
-import socket
-import threading
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, NodeStoppedError
-from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
-from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
 from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
-from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, versions
 from elspeth_dagster.orchestration.metadata import materialization_metadata
-from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
+from elspeth_dagster.orchestration.step import run_in_step
 from elspeth_dagster.pipeline import Node, Pipeline, Port
-from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
-from elspeth_dagster.runtime.work import Model
+from elspeth_dagster.runtime.node_run import NodeReport
 
 _KIND_TAGS = {
     "csv": ["csv", "file"],
@@ -74,7 +66,7 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext) -> Any:
-        report = _run(context, pipeline, node)
+        report = run_in_step(context, pipeline, node)
         yield from _results(pipeline, node, report)
 
     return compute
@@ -121,57 +113,7 @@ def _described(node: Node) -> str:
     return f"{what}: `{node.kind}`."
 
 
-# Running ------------------------------------------------------------------------------------------------------------
-
-
-def _run(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> NodeReport:
-    landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
-    config = context.op_execution_context.op_config or {}
-    try:
-        with landscape.session() as (database, writer):
-            engine = Engine(
-                database=database,
-                writer=writer,
-                clock=SystemClock(),
-                stop=threading.Event(),
-                model_of=partial(_model, pipeline),
-                end_of=partial(end_of, context.instance),
-            )
-            return run_node(
-                pipeline, node.node_id, run=_identity(context), engine=engine, limit=config.get("limit")
-            )
-    except ElspethError as error:
-        raise _failure(error) from error
-
-
-def _failure(error: ElspethError) -> dg.Failure:
-    """A step that failed for a known reason; only a database that was away is worth trying again by itself."""
-    code = error.reason if isinstance(error, NodeStoppedError) else error.code
-    return dg.Failure(
-        description=str(error),
-        metadata={"elspeth/code": code},
-        allow_retries=isinstance(error, LandscapeUnavailableError),
-    )
-
-
-def _model(pipeline: Pipeline, name: str) -> Model:
-    settings = pipeline.head.models[name]
-    return Model(settings, resolve_key(settings, os.environ))
-
-
-def _identity(context: dg.AssetExecutionContext) -> RunIdentity:
-    run_id, parent_run_id = landscape_run(context.instance, context.run)
-    partition = context.partition_key if context.has_partition_key else None
-    return RunIdentity(
-        run_id=f"{run_id}/{partition}" if partition else run_id,
-        dagster_run_id=context.run.run_id,
-        partition_key=partition,
-        parent_run_id=parent_run_id,
-        launched_by=launched_by(context.run),
-        versions=versions(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-    )
+# Results -----------------------------------------------------------------------------------------------------------
 
 
 def _results(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[dg.MaterializeResult[None]]:

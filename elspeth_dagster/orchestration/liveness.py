@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import multiprocessing
 import os
 import socket
 from pathlib import Path
@@ -24,6 +25,12 @@ PROCESS_TAG: Final = "elspeth/process"
 def own_process() -> str:
     """This process, as the tag names it."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def driving_pid(executor: str) -> int:
+    """The process that drives the run of this step: itself, or its parent where each step has a process of its own."""
+    parent = multiprocessing.parent_process()
+    return os.getpid() if parent is None or not executor.startswith("multi") else parent.pid or os.getpid()
 
 
 def end_if_dead(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from elspeth_dagster.errors import LandscapeError, ModelCallError, RequestRefusedError
+from elspeth_dagster.errors import LandscapeError, ModelCallError, NodeStoppedError, RequestRefusedError
 from elspeth_dagster.landscape.earlier import EarlierAnswer
 from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
 from elspeth_dagster.llm import ModelClient, RawReply, Reply, cost_usd, read_reply
@@ -113,6 +113,7 @@ class CallJournal:
         try:
             # Durable before it leaves: a crash from here on leaves a call of unknown outcome, never an unknown call.
             await self._durable(unit)
+            self._refuse_late(call)
             began_s = self._work.clock.monotonic()
             reply = await self._client.send(dict(one.asked.body))
         except ModelCallError as error:
@@ -120,8 +121,8 @@ class CallJournal:
             if isinstance(error, RequestRefusedError):
                 return self._refused(one, error)
             raise
-        except LandscapeError:
-            raise  # nothing was recorded, and nothing sent
+        except (LandscapeError, NodeStoppedError):
+            raise  # nothing was sent
         except BaseException:
             self._record_unknown(call)
             raise
@@ -134,6 +135,19 @@ class CallJournal:
         if one.answer is None:
             raise Again
         return Succeeded(None)
+
+    def _refuse_late(self, call: Record) -> None:
+        """The run was stopped while the intent was being stored: the request stays here, and is known not to have left.
+
+        Raises:
+            NodeStoppedError: with ``interrupted``.
+        """
+        if self._work.stop.is_set():
+            unit = Unit()
+            not_sent = canonical_bytes({"code": "not_sent"}).decode()
+            self._close(unit, call, status=CallStatus.FAILED.value, error_json=not_sent)
+            self._work.writer.submit(self._work.handle, unit)
+            self._work.check_stop()
 
     def _refused(self, one: QueryWork, error: RequestRefusedError) -> Rejected:
         facts: dict[str, JSON] = {"status_code": error.status_code, "error_type": error.error_type}

@@ -50,7 +50,7 @@ def run_llm(work: Work, config: LlmConfig) -> None:
         client = ModelClient(model.settings, api_key=model.api_key, pool_size=config.pool.pool_size)
         pool.on_close(client.aclose)
         journal = CallJournal(work, question, client, answer_attempts=config.answer_attempts)
-        with sharing(work, pool, config.pool, model.settings):
+        with sharing(work, pool, config.pool, model.settings), work.stop.telling(pool.stop):
             _Node(work, config, question, journal).run(pool)
 
 
@@ -72,11 +72,12 @@ class _Node:
         try:
             for entries in transform.run(self._rows(), max_pending=window_rows):
                 self._release(entries)
-                self._work.check_stop()
             self._work.flush()
-        except BaseException:
+        except BaseException as error:
             pool.close()  # what is in flight ends, and its answers are recorded, before the states are closed
             self._interrupt()
+            if isinstance(error, NodeStoppedError):
+                self._work.check_stop()  # a pool that was stopped does not know why
             raise
         finally:
             self._work.pool_stats = cast("Mapping[str, JSON]", pool.get_stats())

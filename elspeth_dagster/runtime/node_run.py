@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Node, Pipeline
 from elspeth_dagster.runtime.fork_run import run_fork
+from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.llm_run import run_llm
 from elspeth_dagster.runtime.sink_run import run_sink
 from elspeth_dagster.runtime.source_run import run_source
@@ -69,9 +69,11 @@ class Engine:
     database: Database
     writer: LandscapeWriter
     clock: Clock
-    stop: threading.Event
+    stop: Stop
     model_of: Callable[[str], Model]
     end_of: EndOf
+    on_begin: Callable[[ExecutionHandle], None] = lambda _: None
+    """Given the execution once it has begun: its counts tell how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def run_node(
         limit=limit,
     )
     engine.writer.watch(handle)
+    engine.on_begin(handle)
     try:
         return _run(work)
     finally:

@@ -32,6 +32,7 @@ def run_step(work: Work, decider: Decider | PageDecider, *, max_error_rate: floa
             for token, timed in zip(page, _decided(decider, page), strict=True):
                 attempt = attempts.get(token.token_id, 0) + 1
                 now = _record(work, unit, token, attempt=attempt, timed=timed, started_at=now)
+                work.check_stop()  # a function may take its time, or call somebody
                 work.judge_errors(max_error_rate)
         finally:
             work.submit(unit)

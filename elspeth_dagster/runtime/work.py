@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from elspeth_dagster.model.clock import Clock, timestamp
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
 from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline
+from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.tally import Tally
 
 RECORDS_AHEAD_MAX: Final = 6_000
@@ -48,7 +48,7 @@ class Work:
     writer: LandscapeWriter
     handle: ExecutionHandle
     clock: Clock
-    stop: threading.Event
+    stop: Stop
     model_of: Callable[[str], Model]
     limit: int | None = None
     tally: Tally = field(default_factory=Tally)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.pipeline import Pipeline, pipeline_from
+from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
 from tests.support import write_csv
@@ -39,7 +39,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     database.ensure_schema()
     clock = SystemClock()
     writer = LandscapeWriter(database, clock=clock)
-    yield Engine(database, writer, clock, threading.Event(), _no_model, lambda _: None)
+    yield Engine(database, writer, clock, Stop(), _no_model, lambda _: None)
     writer.close()
     database.dispose()
 

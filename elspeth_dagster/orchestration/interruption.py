@@ -1,0 +1,53 @@
+"""Work that Dagster can interrupt at any moment without breaking anything off in the middle.
+
+Dagster ends a step by raising an exception in its main thread, wherever that thread happens to be. So the main thread
+only waits, and the work goes on beside it: it is asked to stop, and comes to its end by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from elspeth_dagster.runtime.interrupt import Stop
+
+T = TypeVar("T")
+
+TICK_S: Final = 0.5
+"""How often the waiting thread looks up. An interrupt wakes it at once."""
+
+
+def interruptible(
+    work: Callable[[], T], *, stop: Stop, tick: Callable[[], None], stopping: Callable[[], None]
+) -> T:
+    """Do ``work`` in a thread of its own and return its result; ``tick`` is called about twice a second meanwhile.
+
+    An exception that is raised here from outside sets ``stop``, tells ``stopping``, waits until the work has come to
+    its end, and goes on; a second one goes on at once. Whatever ``work`` raises is raised here.
+    """
+    done, result = threading.Event(), Future[T]()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            result.set_exception(error)
+        finally:
+            done.set()
+
+    # A daemon: a step that is interrupted twice ends, whatever a function of the pipeline's author does.
+    thread = threading.Thread(target=run, name="elspeth-node", daemon=True)
+    try:
+        thread.start()
+        while not done.wait(TICK_S):
+            tick()
+    except BaseException:
+        stop.set()
+        with suppress(Exception):  # telling is a courtesy: the work is what must come to its end
+            stopping()
+        done.wait()
+        raise
+    return result.result()

@@ -1,0 +1,107 @@
+"""Run a node inside a Dagster step: who asks, for which run, with which models; and what a failure is to Dagster."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from functools import partial
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, NodeStoppedError
+from elspeth_dagster.llm import resolve_key
+from elspeth_dagster.model.clock import SystemClock
+from elspeth_dagster.model.row import JSON
+from elspeth_dagster.orchestration.interruption import interruptible
+from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, versions
+from elspeth_dagster.orchestration.liveness import driving_pid
+from elspeth_dagster.orchestration.progress_log import ProgressLog
+from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.pipeline import Node, Pipeline
+from elspeth_dagster.runtime.interrupt import Stop
+from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
+from elspeth_dagster.runtime.work import Model
+
+_STOPPING = "Stopping: no call starts any more; answers in flight are recorded, the rest of the rows waits."
+
+
+def run_in_step(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> NodeReport:
+    """Run ``node`` for the run that this step belongs to.
+
+    Raises:
+        dagster.Failure: the node failed for a known reason.
+    """
+    stop = Stop()
+    progress = ProgressLog(partial(_log, context), SystemClock())
+    try:
+        return interruptible(
+            lambda: _run(context, pipeline, node, stop, progress),
+            stop=stop,
+            tick=progress.tick,
+            stopping=partial(_cancel, context),
+        )
+    except ElspethError as error:
+        raise _failure(error) from error
+
+
+def _run(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node, stop: Stop, progress: ProgressLog
+) -> NodeReport:
+    landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
+    config = context.op_execution_context.op_config or {}
+    with landscape.session() as (database, writer):
+        engine = Engine(
+            database=database,
+            writer=writer,
+            clock=SystemClock(),
+            stop=stop,
+            model_of=partial(_model, pipeline),
+            end_of=partial(end_of, context.instance),
+            on_begin=progress.begin,
+        )
+        return run_node(
+            pipeline, node.node_id, run=_identity(context), engine=engine, limit=config.get("limit")
+        )
+
+
+def _log(context: dg.AssetExecutionContext, text: str, fields: Mapping[str, JSON]) -> None:
+    context.log.info(text, extra={"elspeth": dict(fields)})
+
+
+def _cancel(context: dg.AssetExecutionContext) -> None:
+    """Whoever interrupted the step, in the UI or by a signal, wanted the run to end: Dagster calls that cancelled."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status is DagsterRunStatus.STARTED:
+        context.instance.report_run_canceling(run, message=_STOPPING)
+
+
+def _failure(error: ElspethError) -> dg.Failure:
+    """A step that failed for a known reason; only a database that was away is worth trying again by itself."""
+    code = error.reason if isinstance(error, NodeStoppedError) else error.code
+    return dg.Failure(
+        description=str(error),
+        metadata={"elspeth/code": code},
+        allow_retries=isinstance(error, LandscapeUnavailableError),
+    )
+
+
+def _model(pipeline: Pipeline, name: str) -> Model:
+    settings = pipeline.head.models[name]
+    return Model(settings, resolve_key(settings, os.environ))
+
+
+def _identity(context: dg.AssetExecutionContext) -> RunIdentity:
+    run_id, parent_run_id = landscape_run(context.instance, context.run)
+    partition = context.partition_key if context.has_partition_key else None
+    return RunIdentity(
+        run_id=f"{run_id}/{partition}" if partition else run_id,
+        dagster_run_id=context.run.run_id,
+        partition_key=partition,
+        parent_run_id=parent_run_id,
+        launched_by=launched_by(context.run),
+        versions=versions(),
+        host=socket.gethostname(),
+        pid=driving_pid(context.job_def.executor_def.name),
+    )
