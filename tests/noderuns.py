@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock, SystemClock
 from elspeth_dagster.pipeline import Pipeline
 from elspeth_dagster.pipeline.load import pipeline_from
+from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
 
@@ -60,7 +60,7 @@ class NodeRuns:
             database=self.database,
             writer=writer,
             clock=self.clock,
-            stop=threading.Event(),
+            stop=Stop(),
             model_of=_no_model,
             end_of=lambda _run: None,
         )
