@@ -6,7 +6,6 @@ import argparse
 
 from elspeth_dagster.cli.launching import Launching, execute_and_tell, refuse_missing_keys, writable_landscape
 from elspeth_dagster.cli.settings import declaration_file, settings_for
-from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.pipeline import load_pipeline
 
@@ -31,23 +30,26 @@ def execute(options: argparse.Namespace) -> int:
     file = declaration_file(options.file)
     settings = settings_for(options, file.parent)
     pipeline = load_pipeline(file)
-    if options.partition is not None:
-        raise LaunchError(
-            "This pipeline has no partitions.", where=str(options.file), hint="run it without --partition"
-        )
     refuse_missing_keys(pipeline)
     with writable_landscape(settings) as database:
         # Dagster takes a second to import: what can be refused without it was refused above.
         from elspeth_dagster.orchestration.launch import dagster_instance, launch  # noqa: PLC0415
         from elspeth_dagster.orchestration.liveness import refuse_rival  # noqa: PLC0415
+        from elspeth_dagster.orchestration.partitioning import refuse_partition  # noqa: PLC0415
 
         with dagster_instance(settings.dagster_home) as instance:
-            refuse_rival(instance, database, pipeline.name, now=SystemClock().now())
+            refuse_partition(instance, pipeline, options.partition)
+            refuse_rival(instance, database, pipeline.name, options.partition, now=SystemClock().now())
             launching = Launching(pipeline, settings, database, is_json=options.json)
             return execute_and_tell(
                 launching,
                 lambda: launch(
-                    instance, pipeline, file=file, landscape_url=settings.landscape_url, limit=options.limit
+                    instance,
+                    pipeline,
+                    file=file,
+                    landscape_url=settings.landscape_url,
+                    limit=options.limit,
+                    partition=options.partition,
                 ),
                 run=None,
             )

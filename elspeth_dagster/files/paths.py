@@ -23,12 +23,14 @@ def resolve(
     allow_outside: bool = False,
     partition: str | None = None,
     run_id: str | None = None,
+    literal: bool = False,
 ) -> Path:
     """The absolute path, symbolic links followed, that ``path`` means.
 
     ``path`` is relative to ``base`` (the declaration's folder) and must end inside ``root`` (the project) unless
     ``allow_outside``. In ``{partition}`` and ``{run_id}``, everything but ASCII letters, digits and ``_.-~`` is
     percent-encoded, a dot at the beginning too: different keys give different names, none can climb to another folder.
+    ``literal`` leaves a key as it is where it can be part of a file's name: for files that others named.
 
     Raises:
         ValueError: says which of this does not hold.
@@ -39,7 +41,7 @@ def resolve(
         raise ValueError("The path holds a NUL character.")
     if path.startswith("~"):
         raise ValueError(f"{path!r}: '~' is not expanded; write the path from the declaration's folder.")
-    filled = _filled(path, {"partition": partition, "run_id": run_id})
+    filled = _filled(path, {"partition": partition, "run_id": run_id}, literal=literal)
     try:
         target = (base / filled).resolve()
         inside = target.is_relative_to(root.resolve())
@@ -67,13 +69,18 @@ def placeholders(path: str) -> frozenset[str]:
     return names
 
 
-def _filled(path: str, values: dict[str, str | None]) -> str:
+def _filled(path: str, values: dict[str, str | None], *, literal: bool) -> str:
     for name in sorted(placeholders(path)):
         value = values[name]
         if not value:
             raise ValueError(f"{path!r} holds {{{name}}}, but this run has none.")
-        path = path.replace(f"{{{name}}}", _safe(name, value))
+        kept = value if literal and _is_part_of_a_name(value) else _safe(name, value)
+        path = path.replace(f"{{{name}}}", kept)
     return path
+
+
+def _is_part_of_a_name(key: str) -> bool:
+    return not set("/\\\0") & set(key) and not key.startswith(".") and len(key) <= PART_CHARS_MAX
 
 
 def _safe(name: str, value: str) -> str:

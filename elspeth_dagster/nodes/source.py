@@ -71,6 +71,7 @@ class FileSourceConfig(NodeConfig):
                 allow_outside=self.allow_outside,
                 partition=partition,
                 run_id=run_id,
+                literal=True,
             )
         except ValueError as error:
             raise SourceError(str(error), where=f"source path {self.path!r}") from error

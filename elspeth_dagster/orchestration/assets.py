@@ -4,7 +4,7 @@ No row passes through Dagster: an op runs its node over what waits for it in the
 result's summary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,9 +12,11 @@ import dagster as dg
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
 from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
 from elspeth_dagster.orchestration.metadata import materialization_metadata
+from elspeth_dagster.orchestration.partitioning import backfill_policy, partitions_def
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
 from elspeth_dagster.orchestration.step import run_in_step
 from elspeth_dagster.pipeline import Node, Pipeline, Port
@@ -62,12 +64,15 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
         required_resource_keys={LANDSCAPE_KEY},
         config_schema=_config_schema(node),
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
+        partitions_def=partitions_def(pipeline),
+        backfill_policy=backfill_policy(pipeline),
         pool=options.pool if isinstance(node.config, LlmConfig) else None,
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext) -> Any:
-        report = run_in_step(context, pipeline, node)
-        yield from _results(pipeline, node, report)
+        keys = context.partition_keys if context.assets_def.partitions_def else [None]
+        reports = {key: run_in_step(context, pipeline, node, partition=key) for key in keys}
+        yield from _results(context, pipeline, node, reports)
 
     return compute
 
@@ -92,6 +97,8 @@ def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.
         owners=options.owners,
         tags={**options.tags, "elspeth/pipeline": pipeline.name, "elspeth/role": node.role},
         code_version=code_version(node),
+        automation_condition=automation_condition(pipeline),
+        freshness_policy=freshness_policy(pipeline, node),
         metadata=column_schema(node, types),
     )
 
@@ -116,14 +123,27 @@ def _described(node: Node) -> str:
 # Results -----------------------------------------------------------------------------------------------------------
 
 
-def _results(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[dg.MaterializeResult[None]]:
+def _results(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    node: Node,
+    reports: Mapping[str | None, NodeReport],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """A materialization of each port; where a run has several partitions, each of them has its own metadata."""
     ports: Sequence[str | None] = [None] if node.ports in {(OUT_PORT,), ()} else node.ports
     for port, key in zip(ports, asset_keys(pipeline, node), strict=True):
+        for partition, report in reports.items():
+            metadata = materialization_metadata(report, port=port)
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
+        checks = [_check_results(node, key, report) for report in reports.values()]
         yield dg.MaterializeResult(
-            asset_key=key,
-            metadata=materialization_metadata(report, port=port),
-            check_results=_check_results(node, key, report),
+            asset_key=key, check_results=[_worst(results) for results in zip(*checks, strict=True)]
         )
+
+
+def _worst(results: Sequence[dg.AssetCheckResult]) -> dg.AssetCheckResult:
+    """One result for all partitions of a run: that of the first one that failed."""
+    return next((result for result in results if not result.passed), results[-1])
 
 
 def _check_specs(node: Node, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:

@@ -6,19 +6,22 @@ from typing import Any
 import dagster as dg
 
 from elspeth_dagster.orchestration.assets import asset_keys, pipeline_assets
+from elspeth_dagster.orchestration.automation import schedule
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.orchestration.watch import watch_sensor
 from elspeth_dagster.pipeline import Pipeline, load_pipeline
 from elspeth_dagster.pipeline.graph import SOURCE
 
 
 def pipeline_definitions(pipeline: Pipeline) -> dg.Definitions:
-    """Assets, checks, job and schedule; the Landscape's resource comes from the code location."""
+    """Assets, checks, job, schedule and sensor; the Landscape's resource comes from the code location."""
     job = pipeline_job(pipeline)
-    schedule = pipeline.head.schedule
+    ticking, watching = schedule(pipeline, job), watch_sensor(pipeline, job)
     return dg.Definitions(
         assets=pipeline_assets(pipeline),
         jobs=[job],
-        schedules=[] if schedule is None else [dg.ScheduleDefinition(job=job, cron_schedule=schedule)],
+        schedules=[] if ticking is None else [ticking],
+        sensors=[] if watching is None else [watching],
     )
 
 

@@ -34,6 +34,14 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     sinks: _Verbatim = Field(description="Sink name: kind, from, path.")
     execution: _VerbatimOptional = Field(default=None, description="How the nodes are run: `executor`.")
+    partitions: Annotated[dict[str, Any] | str | None, dg.Resolver.passthrough()] = Field(
+        default=None,
+        description="`{shards: 16}`, `{daily: {start: 2026-01-01}}`, `{static: [a, b]}` or `dynamic`.",
+    )
+    watch: str | None = Field(
+        default=None,
+        description="A pattern such as `inbox/*.csv`: each new file becomes a partition, and is run.",
+    )
     schedule: str | None = Field(default=None, description="A cron expression.")
     dagster: _VerbatimOptional = Field(default=None, description="Group, owners, tags, pool, retries.")
 

@@ -29,6 +29,8 @@ FILE_TAG: Final = "elspeth/file"
 LAUNCH_TAG: Final = "elspeth/launch"
 """One launch, so that its Dagster run is found even if the launch itself was broken off."""
 
+_PARTITION_TAG: Final = "dagster/partition"
+_PARTITION_TAGS: Final = (_PARTITION_TAG, "dagster/asset_partition_range")
 _RESUME_TAG: Final = "dagster/is_resume_retry"
 _QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
 _INTERRUPTS: Final = frozenset({"INTERRUPT", "UNEXPECTED_TERMINATION"})
@@ -79,10 +81,16 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def launch(
-    instance: dg.DagsterInstance, pipeline: Pipeline, *, file: Path, landscape_url: str, limit: int | None
+    instance: dg.DagsterInstance,
+    pipeline: Pipeline,
+    *,
+    file: Path,
+    landscape_url: str,
+    limit: int | None,
+    partition: str | None = None,
 ) -> Launched:
-    """Materialize the whole pipeline, here and now; returns when it has ended, however it ended."""
-    tags = _own_tags(file)
+    """Materialize the pipeline, or a partition of it, here and now; returns when it has ended, however it ended."""
+    tags = _own_tags(file) | ({} if partition is None else {_PARTITION_TAG: partition})
     return _until_ended(
         instance,
         pipeline,
@@ -101,7 +109,8 @@ def resume(
     instance: dg.DagsterInstance, pipeline: Pipeline, *, of: DagsterRun, file: Path, landscape_url: str
 ) -> Launched:
     """Re-execute ``of`` from failure: its unfinished nodes, as a further attempt at the same Landscape run."""
-    tags = {**_own_tags(file), _RESUME_TAG: "true"}
+    divided = {name: value for name, value in of.tags.items() if name.startswith(_PARTITION_TAGS)}
+    tags = {**_own_tags(file), **divided, _RESUME_TAG: "true"}
     return _until_ended(
         instance,
         pipeline,

@@ -68,13 +68,22 @@ def end_if_dead(
     return run if ended is None else ended
 
 
-def refuse_rival(instance: DagsterInstance, database: Database, pipeline: str, *, now: dt.datetime) -> None:
-    """Make sure that no live run of this instance holds the pipeline; one whose process died is reported as failed.
+def refuse_rival(
+    instance: DagsterInstance,
+    database: Database,
+    pipeline: str,
+    partition: str | None = None,
+    *,
+    now: dt.datetime,
+) -> None:
+    """Make sure that no live run of this instance holds the pipeline, or this partition of it.
+
+    A run whose process died is reported as failed.
 
     Raises:
         AlreadyRunningError: another run works on the pipeline.
     """
-    holder = holder_of(database, pipeline)
+    holder = holder_of(database, pipeline, partition_key=partition)
     run = None if holder is None else instance.get_run_by_id(holder.dagster_run_id)
     if holder is None or run is None:
         return

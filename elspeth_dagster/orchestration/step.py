@@ -27,8 +27,10 @@ from elspeth_dagster.runtime.work import Model
 _STOPPING = "Stopping: no call starts any more; answers in flight are recorded, the rest of the rows waits."
 
 
-def run_in_step(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> NodeReport:
-    """Run ``node`` for the run that this step belongs to.
+def run_in_step(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node, *, partition: str | None
+) -> NodeReport:
+    """Run ``node`` for the run that this step belongs to, or for one partition of it.
 
     Raises:
         dagster.Failure: the node failed for a known reason.
@@ -37,7 +39,7 @@ def run_in_step(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Nod
     progress = ProgressLog(partial(_log, context), SystemClock())
     try:
         return interruptible(
-            lambda: _run(context, pipeline, node, stop, progress),
+            lambda: _run(context, pipeline, node, partition, stop=stop, progress=progress),
             stop=stop,
             tick=progress.tick,
             stopping=partial(_cancel, context),
@@ -47,7 +49,13 @@ def run_in_step(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Nod
 
 
 def _run(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node, stop: Stop, progress: ProgressLog
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    node: Node,
+    partition: str | None,
+    *,
+    stop: Stop,
+    progress: ProgressLog,
 ) -> NodeReport:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
     config = context.op_execution_context.op_config or {}
@@ -62,7 +70,11 @@ def _run(
             on_begin=progress.begin,
         )
         return run_node(
-            pipeline, node.node_id, run=_identity(context), engine=engine, limit=config.get("limit")
+            pipeline,
+            node.node_id,
+            run=_identity(context, partition),
+            engine=engine,
+            limit=config.get("limit"),
         )
 
 
@@ -92,9 +104,8 @@ def _model(pipeline: Pipeline, name: str) -> Model:
     return Model(settings, resolve_key(settings, os.environ))
 
 
-def _identity(context: dg.AssetExecutionContext) -> RunIdentity:
+def _identity(context: dg.AssetExecutionContext, partition: str | None) -> RunIdentity:
     run_id, parent_run_id = landscape_run(context.instance, context.run)
-    partition = context.partition_key if context.has_partition_key else None
     return RunIdentity(
         run_id=f"{run_id}/{partition}" if partition else run_id,
         dagster_run_id=context.run.run_id,

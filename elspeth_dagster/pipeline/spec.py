@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from elspeth_dagster.llm import ModelSettings
+from elspeth_dagster.model.suggest import suggest
+from elspeth_dagster.pipeline.partition_spec import Partitions, PartitionsKey
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 NAME_RULE: Final = "lower case letters, digits and underscores, at most 60: [a-z][a-z0-9_]*"
@@ -64,10 +66,18 @@ def _checked_cron(schedule: str) -> str:
     return schedule
 
 
+def _checked_automation(condition: str) -> str:
+    if condition not in {"eager", "on_missing"} and not _CRON.fullmatch(condition.strip()):
+        near = suggest(condition, ["eager", "on_missing"])
+        raise ValueError(f"Automation is `eager`, `on_missing`, or a cron expression of five fields.{near}")
+    return condition
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
 Group = Annotated[str, AfterValidator(_checked_group)]
 Owner = Annotated[str, AfterValidator(_checked_owner)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
+Automation = Annotated[str, AfterValidator(_checked_automation)]
 
 
 class _Part(BaseModel):
@@ -91,6 +101,13 @@ class DagsterOptions(_Part):
     pool: str | None = Field(
         default=None, description="A Dagster concurrency pool for the steps that call models."
     )
+    automation: Automation | None = Field(
+        default=None,
+        description="When Dagster materializes the pipeline by itself: `eager`, `on_missing`, or a cron expression.",
+    )
+    freshness: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Hours after which a sink that was not materialized again counts as stale."
+    )
     retries: int = Field(
         default=0, ge=0, le=20, description="How often Dagster tries a step again after a crash."
     )
@@ -103,8 +120,23 @@ class Head(_Part):
     description: str | None = None
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     execution: Execution = Field(default_factory=Execution)
+    partitions: PartitionsKey | None = Field(
+        default=None,
+        description="`{shards: 16}`, `{daily: {start: 2026-01-01}}`, `{static: [a, b]}` or `dynamic`.",
+    )
     schedule: Cron | None = Field(default=None, description="A cron expression, such as `0 6 * * *`.")
+    watch: str | None = Field(
+        default=None,
+        description="A pattern such as `inbox/*.csv`: each new file becomes a partition, and is run.",
+    )
     dagster: DagsterOptions = Field(default_factory=DagsterOptions)
+
+    @property
+    def division(self) -> Partitions | None:
+        """How its rows are divided into runs; a watched folder's files are dynamic partitions."""
+        if self.partitions is None and self.watch is not None:
+            return Partitions(dynamic=True)
+        return self.partitions
 
 
 NODE_SECTIONS = ("source", "steps", "sinks")

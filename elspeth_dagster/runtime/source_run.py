@@ -19,29 +19,35 @@ from elspeth_dagster.model.clock import new_salts
 from elspeth_dagster.model.columns import RowReader, Violation
 from elspeth_dagster.model.outcome import INVALID_PORT, OUT_PORT, Outcome
 from elspeth_dagster.nodes.source import DISCARD, FileSourceConfig
+from elspeth_dagster.pipeline.partitions import shard_of
 from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, payload
 from elspeth_dagster.runtime.work import Work
 
 
 def run_source(work: Work, config: FileSourceConfig) -> None:
-    """Read the whole source, or its first ``limit`` records.
+    """Read the whole source, or its first ``limit`` records; of these, a shard takes its own.
 
     Raises:
         SourceError: it cannot be read, or changed since an earlier attempt of this run read it.
     """
     path = config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
     reader = config.reader()
-    records = islice(config.records(path), work.limit)
+    shard = shard_of(work.pipeline.head.division, work.handle.partition_key)
+    records = (
+        record
+        for record in islice(config.records(path), work.limit)
+        if shard is None or shard.takes(record.index)
+    )
     earlier = _Earlier(work, path)
-    index = 0
+    count = 0
     while page := list(islice(records, PAGE_TOKENS)):
         work.check_stop()
-        unit = _page(work, config, reader, page, first_index=index)
-        index += len(page)
-        earlier.refuse_changed(unit, records=index)
+        unit = _page(work, config, reader, page)
+        count += len(page)
+        earlier.refuse_changed(unit, records=count)
         work.submit(unit)
     work.flush()
-    earlier.refuse_shrunk(index)
+    earlier.refuse_shrunk(count)
 
 
 class _Earlier:
@@ -78,17 +84,15 @@ class _Earlier:
         )
 
 
-def _page(
-    work: Work, config: FileSourceConfig, reader: RowReader, page: list[RawRecord], *, first_index: int
-) -> Unit:
+def _page(work: Work, config: FileSourceConfig, reader: RowReader, page: list[RawRecord]) -> Unit:
     unit = Unit()
-    row_ids = [ids.row_id(work.handle.run_key, first_index + offset) for offset in range(len(page))]
+    row_ids = [ids.row_id(work.handle.run_key, record.index) for record in page]
     known = known_salts(work.database, row_ids) if work.handle.attempt > 1 else {}
     fresh = new_salts(len(page))
     for offset, (row_id, record) in enumerate(zip(row_ids, page, strict=True)):
         salt = known.get(row_id, fresh[offset])
         unit.insert("row_salts", (row_id, work.handle.run_id, salt))
-        _record(work, config, reader, unit, _Place(row_id, first_index + offset, salt, record))
+        _record(work, config, reader, unit, _Place(row_id, record.index, salt, record))
     return unit
 
 
