@@ -18,7 +18,6 @@ from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import (
     COMPARED_COLUMNS,
-    ROWS_AT_ONCE,
     Cell,
     Record,
     Statements,
@@ -84,14 +83,15 @@ def _insert(connection: Connection, to: Statements, records: list[Record], closi
 
 def _written(connection: Connection, to: Statements, records: list[Record]) -> int:
     """Insert, and count what was new. SQLite takes many rows in one statement; the rest goes one by one."""
-    written, whole = 0, 0
-    if connection.dialect.name == "sqlite" and len(records) >= ROWS_AT_ONCE:
-        whole = len(records) // ROWS_AT_ONCE * ROWS_AT_ONCE
-        for start in range(0, whole, ROWS_AT_ONCE):
-            cells = tuple(chain.from_iterable(records[start : start + ROWS_AT_ONCE]))
-            written += connection.exec_driver_sql(to.insert_many, cells).rowcount
-    if whole < len(records):
-        written += connection.exec_driver_sql(to.insert, records[whole:]).rowcount
+    written, start = 0, 0
+    if connection.dialect.name == "sqlite":
+        for rows, statement in to.insert_many:
+            while len(records) - start >= rows:
+                cells = tuple(chain.from_iterable(records[start : start + rows]))
+                written += connection.exec_driver_sql(statement, cells).rowcount
+                start += rows
+    if start < len(records):
+        written += connection.exec_driver_sql(to.insert, records[start:]).rowcount
     return written
 
 

@@ -68,6 +68,31 @@ def everything(database: Database) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@pytest.mark.parametrize("rows", [1, 9, 10, 111, 1234])
+def test_a_unit_of_any_size_is_stored_whole_and_may_be_sent_again(
+    database: Database, clock: FakeClock, rows: int
+) -> None:
+    handle = begun(database, clock=clock)
+    unit = source_unit(handle, range(rows))
+
+    commit(database, unit)
+    once = everything(database)
+    commit(database, unit)
+
+    assert everything(database) == once
+    assert sorted(record[0] for record in unit.inserts["rows"]) == [record[0] for record in once["rows"]]
+
+
+def test_one_record_among_many_that_differs_is_found(database: Database, clock: FakeClock) -> None:
+    handle = begun(database, clock=clock)
+    commit(database, source_unit(handle, [777], port="elsewhere"))
+
+    with pytest.raises(AuditConflictError, match="000000777.*out_port"):
+        commit(database, source_unit(handle, range(1234)))
+
+    assert count_of(database, "rows") == 1
+
+
 @pytest.mark.parametrize("table", EVIDENCE)
 def test_the_same_record_again_is_no_new_record(database: Database, table: str) -> None:
     stored_specimens(database)
