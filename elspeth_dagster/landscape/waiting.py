@@ -70,7 +70,7 @@ def _one_feed(
     while True:
         with database.read() as connection:
             found = connection.execute(statement, {"after": after, "page": page_tokens}).all()
-        for token_id, row_id, order_key, salt_id, salt, row_hash, body, error_json in found:
+        for token_id, row_id, order_key, salt_id, salt, row_hash, body, error_json, branch in found:
             if body is None or salt is None:
                 raise LandscapeError(
                     f"The body of token {token_id} was purged: the node cannot work on it any more.",
@@ -88,6 +88,7 @@ def _one_feed(
                 row_hash,
                 body,
                 error_json,
+                branch,
             )
         if len(found) < page_tokens:
             return
@@ -127,6 +128,7 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
             row_hash.label("row_hash"),
             body.label("body"),
             error.label("error_json"),
+            tokens.c.branch,
         )
         .select_from(joined)
         .where(

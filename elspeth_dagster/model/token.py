@@ -10,7 +10,7 @@ class Token:
     """A token that waits at a node, with the row it carries.
 
     ``body`` is the row's canonical JSON and ``row_hash`` its salted hash; ``port`` is where it left the node before.
-    ``error_json`` is set when it left that node as a failed row.
+    ``error_json`` is set when it left that node as a failed row. ``branch`` is the innermost branch that it is on.
     """
 
     token_id: str
@@ -23,3 +23,4 @@ class Token:
     row_hash: bytes
     body: bytes
     error_json: str | None = None
+    branch: str | None = None

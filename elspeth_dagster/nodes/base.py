@@ -96,6 +96,20 @@ def listed(sources: str | list[str] | None) -> tuple[str, ...]:
     return (sources,) if isinstance(sources, str) else tuple(sources)
 
 
+def references(written: JSON) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every port that a `from` names, as it is written, with its place below the `from`."""
+    if isinstance(written, str):
+        yield (), written
+    elif isinstance(written, list):
+        for index, one in enumerate(written):
+            if isinstance(one, str):
+                yield (index,), one
+    elif isinstance(written, dict):
+        for branch, ports in written.items():
+            for place, one in references(ports) if not isinstance(ports, dict) else ():
+                yield (branch, *place), one
+
+
 class NodeConfig(BaseModel):
     """What every node of a declaration may say."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from elspeth_dagster.nodes.base import StepConfig
+from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.keyword_filter import KeywordFilterConfig
@@ -15,6 +16,7 @@ from elspeth_dagster.nodes.sink import CsvSinkConfig, FileSinkConfig, JsonlSinkC
 from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, JsonlSourceConfig
 
 STEP_KINDS: Mapping[str, type[StepConfig]] = {
+    "coalesce": CoalesceConfig,
     "fork": ForkConfig,
     "gate": GateConfig,
     "keyword_filter": KeywordFilterConfig,

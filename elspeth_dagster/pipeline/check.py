@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,14 @@ from elspeth_dagster.errors import SinkError, SourceError
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
-from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
+from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, listed
+from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
-from elspeth_dagster.pipeline.graph import Node, Pipeline, Port, model_decision
+from elspeth_dagster.pipeline.branches import Branches
+from elspeth_dagster.pipeline.graph import Node, Pipeline, Port, model_decision, port_of
+from elspeth_dagster.pipeline.merged_columns import colliding, merged_shapes
 from elspeth_dagster.pipeline.parts import Part, Parts
 from elspeth_dagster.pipeline.places import Places
 from elspeth_dagster.pipeline.spec import Head
@@ -43,11 +47,21 @@ class Checked:
     order: list[str]
     shapes_in: Mapping[str, tuple[Columns, ...]]
     shapes_out: Mapping[str, tuple[Columns, ...]]
+    forks: Mapping[str, str]
+    warnings: tuple[str, ...]
 
     def pipeline(self, head: Head, *, home: Home, spec: Mapping[str, JSON], places: Places) -> Pipeline:
         """The graph of a declaration without mistakes."""
         nodes = {name: self._node(name, head, home=home, places=places) for name in self.order}
-        return Pipeline(head=head, home=home, nodes=nodes, spec=spec, places=places)
+        return Pipeline(
+            head=head,
+            home=home,
+            nodes=nodes,
+            spec=spec,
+            places=places,
+            forks=self.forks,
+            warnings=self.warnings,
+        )
 
     def _node(self, name: str, head: Head, *, home: Home, places: Places) -> Node:
         part, inputs = self.wiring.parts[name], tuple(self.wiring.inputs[name])
@@ -79,10 +93,22 @@ def checked(parts: Parts, *, home: Home, report: ReportMistake) -> Checked | Non
     flow = _Flow(wiring)
     for name in order:
         part = wiring.parts[name]
+        flow.branches.enter(
+            name,
+            part.config,
+            wiring.inputs[name],
+            is_sink=part.role == "sink",
+            report=partial(_report_at, report, part),
+        )
         _check_node(part, flow.enter(part), parts.models, home=home, report=report)
     for path, what in _same_files(wiring, home):
         report(path, Mistake((), what))
-    return Checked(wiring, order, flow.shapes_in, flow.shapes_out)
+    forks = flow.branches.forks
+    return Checked(wiring, order, flow.shapes_in, flow.shapes_out, forks, tuple(flow.warnings))
+
+
+def _report_at(report: ReportMistake, part: Part, place: tuple[str | int, ...], what: str) -> None:
+    report(part.path, Mistake(place, what))
 
 
 @dataclass(slots=True)
@@ -90,8 +116,10 @@ class _Flow:
     """Which columns reach each node and leave it, as one shape a route."""
 
     wiring: Wiring
+    branches: Branches = field(default_factory=Branches)
     shapes_in: dict[str, tuple[Columns, ...]] = field(default_factory=dict)
     shapes_out: dict[str, tuple[Columns, ...]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def enter(self, part: Part) -> tuple[Columns, ...]:
         """The shapes that reach ``part``; all nodes that feed it were entered before."""
@@ -99,6 +127,8 @@ class _Flow:
         leaving: list[Columns] = [None]
         if part.config is not None and part.are_columns_known:
             leaving = [part.config.columns_out(columns) for columns in reaching]
+            if isinstance(part.config, CoalesceConfig):
+                leaving = self._joined(part, part.config)
         self.shapes_in[part.name] = reaching
         self.shapes_out[part.name] = _few(leaving)
         return reaching
@@ -111,9 +141,36 @@ class _Flow:
             return (None,)
         return _few([columns for port in ports for columns in self._leaving(port)])
 
+    def _joined(self, part: Part, config: CoalesceConfig) -> list[Columns]:
+        """What a join makes of the shapes of its branches."""
+        if part.name in self.wiring.unsure:
+            return [None]
+        reaching = {
+            branch: _few([shape for port in listed(ports) for shape in self._leaving(port_of(port))])
+            for branch, ports in config.from_.items()
+        }
+        fork_id = self.branches.forks.get(part.name)
+        if fork_id is not None:
+            found = colliding(config, reaching, self.shapes_in[fork_id])
+            self.warnings += [_collision(part.name, config, *one) for one in found.items()]
+        return merged_shapes(config, reaching)
+
     def _leaving(self, port: Port) -> tuple[Columns, ...]:
         """A failed row has the columns that reached the step it failed at."""
         return (self.shapes_in if port.name == ERROR_PORT else self.shapes_out)[port.node_id]
+
+
+def _collision(name: str, config: CoalesceConfig, field_name: str, branches: tuple[str, ...]) -> str:
+    takes = {"last_wins": branches[-1], "first_wins": branches[0]}.get(config.collision_rule)
+    then = f"the one of {takes!r} is taken" if takes else "such a row fails"
+    return (
+        f"{name!r}: branches {_and(branches)} each make a field {field_name!r}; where both are merged, {then} "
+        f"(on_collision: {config.collision_rule}). Rename one of them to keep both."
+    )
+
+
+def _and(names: tuple[str, ...]) -> str:
+    return " and ".join(repr(name) for name in names)
 
 
 def _few(shapes: list[Columns]) -> tuple[Columns, ...]:

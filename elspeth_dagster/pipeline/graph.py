@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from elspeth_dagster.llm import ModelSettings
+from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Columns, Home, NodeConfig
 from elspeth_dagster.pipeline.places import Places
@@ -33,6 +34,12 @@ class Port:
 
     node_id: str
     name: str
+
+
+def port_of(written: str) -> Port:
+    """The port that `node` or `node.port` names."""
+    node_id, _, port = written.partition(".")
+    return Port(node_id, port or OUT_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline that can run. ``nodes`` are in topological order; ``spec`` is the declaration as it was written."""
+    """A pipeline that can run. ``nodes`` are in topological order; ``spec`` is the declaration as it was written.
+
+    ``forks`` holds for each coalesce the fork whose branches it joins.
+    """
 
     head: Head
     home: Home
     nodes: Mapping[str, Node]
     spec: Mapping[str, JSON]
     places: Places
+    forks: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -89,6 +100,18 @@ class Pipeline:
     def takers(self, port: Port) -> tuple[str, ...]:
         """The nodes that take a port's rows."""
         return tuple(node.node_id for node in self.nodes.values() if port in node.inputs)
+
+    def leading_to(self, node_id: str) -> dict[str, int]:
+        """The nodes whose rows can reach ``node_id``, each with its place in the order."""
+        places = {name: place for place, name in enumerate(self.nodes)}
+        found: dict[str, int] = {}
+        todo = [port.node_id for port in self.nodes[node_id].inputs]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found[name] = places[name]
+                todo += [port.node_id for port in self.nodes[name].inputs]
+        return found
 
     def operational(self) -> dict[str, JSON]:
         """What may differ between attempts of a run: pools, prices, error rates, descriptions."""

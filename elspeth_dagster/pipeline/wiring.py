@@ -11,9 +11,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT, OUT_PORT
 from elspeth_dagster.model.suggest import suggest
-from elspeth_dagster.nodes.base import StepConfig, listed
+from elspeth_dagster.nodes.base import StepConfig, references
 from elspeth_dagster.nodes.source import DISCARD
-from elspeth_dagster.pipeline.graph import SOURCE, Port
+from elspeth_dagster.pipeline.graph import SOURCE, Port, port_of
 from elspeth_dagster.pipeline.parts import Part, Parts, Report
 from elspeth_dagster.pipeline.spec import NAME, NAME_RULE
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
@@ -47,7 +47,7 @@ class Wiring:
         for part in (*self._declared.steps.values(), *self._declared.sinks.values()):
             self._guess(part)
             if self.parts[part.name] is not part:  # its name is taken, which was told
-                self._meant.update(_port_of(written) for written, _ in _references(part))
+                self._meant.update(port_of(written) for written, _ in _references(part))
                 continue
             references = list(_references(part))
             self._ports_missed += part.role == "step" and not references
@@ -73,7 +73,7 @@ class Wiring:
         """A key that was misspelt or left out may have named a port or a sink."""
         for key in part.doubtful:
             if (written := part.text(key)) is not None:
-                self._meant |= {written, _port_of(written)}
+                self._meant |= {written, port_of(written)}
 
     def ports(self, name: str) -> tuple[str, ...] | None:
         """The outputs of a node; None where its configuration does not tell."""
@@ -203,24 +203,12 @@ class Wiring:
 
 def _references(part: Part) -> Iterator[tuple[str, DeclarationPath]]:
     """What a node says that it takes, also where the rest of it could not be read."""
-    if part.config is not None and "from" not in part.doubtful:
-        sources = part.config.sources()
-    else:
-        written = part.written.get("from")
-        several = written if isinstance(written, list) else [written]
-        sources = listed([one for one in several if isinstance(one, str)])
-    is_list = isinstance(part.written.get("from"), list)
-    for index, written_port in enumerate(sources):
-        yield written_port, (*part.path, "from", index) if is_list else (*part.path, "from")
+    for place, written in references(part.written.get("from")):
+        yield written, (*part.path, "from", *place)
 
 
 def _shown(port: Port) -> str:
     return port.node_id if port.name == OUT_PORT else f"{port.node_id}.{port.name}"
-
-
-def _port_of(written: str) -> Port:
-    node_id, _, port = written.partition(".")
-    return Port(node_id, port or OUT_PORT)
 
 
 def _nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -32,18 +32,11 @@ from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
 from elspeth_dagster.model.row import JSON
-from elspeth_dagster.nodes.base import Compilable, StepConfig
-from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
-from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Node, Pipeline
-from elspeth_dagster.runtime.fork_run import run_fork
 from elspeth_dagster.runtime.interrupt import Stop
-from elspeth_dagster.runtime.llm_run import run_llm
-from elspeth_dagster.runtime.sink_run import run_sink
-from elspeth_dagster.runtime.source_run import run_source
-from elspeth_dagster.runtime.step_run import run_step
+from elspeth_dagster.runtime.kind_run import run_kind
 from elspeth_dagster.runtime.tally import Tally
 from elspeth_dagster.runtime.work import Model, Work, feeds_of
 
@@ -146,19 +139,8 @@ def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> E
 
 def _run(work: Work) -> NodeReport:
     began_s = work.clock.monotonic()
-    artifact: Artifact | None = None
     try:
-        config = work.node.config
-        if isinstance(config, FileSourceConfig):
-            run_source(work, config)
-        elif isinstance(config, LlmConfig):
-            run_llm(work, config)
-        elif isinstance(config, FileSinkConfig):
-            artifact = run_sink(work, config)
-        elif isinstance(config, ForkConfig):
-            run_fork(work, config)
-        else:
-            _run_step(work, config)
+        artifact = run_kind(work)
     except BaseException as error:
         _end_badly(work, error, work.clock.monotonic() - began_s)
         if isinstance(error, ModelUnusableError):
@@ -176,12 +158,6 @@ def _run(work: Work) -> NodeReport:
         artifact=artifact,
         source_path=_source_path(work),
     )
-
-
-def _run_step(work: Work, config: object) -> None:
-    assert isinstance(config, StepConfig)  # noqa: S101 - sources and sinks are dealt with
-    compilable: Compilable = config  # type: ignore[assignment]
-    run_step(work, compilable.compile(work.pipeline.home), max_error_rate=config.max_error_rate)
 
 
 def _end(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, count_waiting
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import parsed
+from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.model.token import Token
 from elspeth_dagster.nodes.base import Decider, Decision, PageDecider
@@ -29,7 +29,7 @@ def run_step(work: Work, decider: Decider | PageDecider, *, max_error_rate: floa
         unit = Unit()
         try:
             now = work.now()
-            for token, timed in zip(page, _decided(decider, page), strict=True):
+            for token, timed in zip(page, _decided(work.clock, decider, page), strict=True):
                 attempt = attempts.get(token.token_id, 0) + 1
                 now = _record(work, unit, token, attempt=attempt, timed=timed, started_at=now)
                 work.check_stop()  # a function may take its time, or call somebody
@@ -39,18 +39,20 @@ def run_step(work: Work, decider: Decider | PageDecider, *, max_error_rate: floa
     work.flush()
 
 
-def _decided(decider: Decider | PageDecider, page: list[Token]) -> Iterator[tuple[Decision, float]]:
+def _decided(
+    clock: Clock, decider: Decider | PageDecider, page: list[Token]
+) -> Iterator[tuple[Decision, float]]:
     """Each row's decision and the milliseconds it took; a page decided at once shares its time evenly."""
     if isinstance(decider, PageDecider):
-        began_s = time.perf_counter()
+        began_s = clock.monotonic()
         decisions = decider.decide_page([row_of(token) for token in page])
-        share_ms = (time.perf_counter() - began_s) * 1000 / len(page)
+        share_ms = (clock.monotonic() - began_s) * 1000 / len(page)
         yield from ((decision, share_ms) for decision in decisions)
         return
     for token in page:
-        began_s = time.perf_counter()
+        began_s = clock.monotonic()
         decision = decider.decide(row_of(token))
-        yield decision, (time.perf_counter() - began_s) * 1000
+        yield decision, (clock.monotonic() - began_s) * 1000
 
 
 def _record(

@@ -9,17 +9,22 @@ from typing import Final
 
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.runtime.histogram import Histogram
+from elspeth_dagster.runtime.join_tally import JoinTally
 
 EXAMPLES_PER_CODE_MAX: Final = 3
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts and measurements; ``latency_ms`` is of answered calls, ``buffer_wait_ms`` of released rows."""
+    """Counts and measurements; ``latency_ms`` is of answered calls, ``buffer_wait_ms`` of released rows.
+
+    ``rows_late`` came to a join that was decided: they are neither out nor failed.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     rows_failed: int = 0
+    rows_late: int = 0
     rows_reused: int = 0
     by_port: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -31,6 +36,7 @@ class Tally:
     unpriced_answers: int = 0
     latency_ms: Histogram = field(default_factory=Histogram)
     buffer_wait_ms: Histogram = field(default_factory=Histogram)
+    joins: JoinTally | None = None
 
     def failed(self, code: str, token_id: str) -> None:
         """Count a failed row, and keep a few as examples."""
@@ -74,4 +80,5 @@ class Tally:
             "buffer_wait_p95_ms": self.buffer_wait_ms.percentile(0.95),
             "by_port": dict(sorted(self.by_port.items())),
             "failures": dict(self.failures.most_common()),
+            **({} if self.joins is None else {"late": self.rows_late, "joins": self.joins.metrics()}),
         }

@@ -106,7 +106,14 @@ class Work:
         Raises:
             NodeStoppedError: with ``error_rate_exceeded``.
         """
-        failed, seen = self.tally.rows_failed, self.tally.rows_failed + self.tally.rows_out
+        self.judge(max_error_rate, self.tally.rows_failed, self.tally.rows_failed + self.tally.rows_out)
+
+    def judge(self, max_error_rate: float, failed: int, seen: int) -> None:
+        """Stop the node when ``failed`` of the ``seen`` rows are too many.
+
+        Raises:
+            NodeStoppedError: with ``error_rate_exceeded``.
+        """
         if seen >= JUDGED_ROWS_MIN and failed / seen > max_error_rate:
             code, count = self.tally.failures.most_common(1)[0]
             raise NodeStoppedError(

@@ -132,9 +132,13 @@ def test_ten_mistakes_are_told_together_in_the_order_of_the_file(mistakes: Mista
         (
             "kind: gate",
             "kind: gaet",
-            "19: steps.triage.kind: Unknown kind 'gaet'. Did you mean 'gate'? Kinds here: gate,",
+            "19: steps.triage.kind: Unknown kind 'gaet'. Did you mean 'gate'? Kinds here: coalesce, fork, gate,",
         ),
-        ("kind: gate\n", "type: gate\n", "18: steps.triage: The key 'kind' is missing. Kinds here: gate,"),
+        (
+            "kind: gate\n",
+            "type: gate\n",
+            "18: steps.triage: The key 'kind' is missing. Kinds here: coalesce, fork, gate,",
+        ),
         (
             "from: judge",
             "from: juge",
