@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from elspeth_dagster.nodes.base import StepConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
+from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.keyword_filter import KeywordFilterConfig
@@ -17,6 +18,7 @@ from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, Json
 
 STEP_KINDS: Mapping[str, type[StepConfig]] = {
     "coalesce": CoalesceConfig,
+    "expand": ExpandConfig,
     "fork": ForkConfig,
     "gate": GateConfig,
     "keyword_filter": KeywordFilterConfig,

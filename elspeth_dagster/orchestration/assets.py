@@ -30,6 +30,7 @@ _KIND_TAGS = {
     "map": ["map"],
     "gate": ["gate"],
     "fork": ["fork"],
+    "expand": ["expand"],
     "coalesce": ["coalesce", "join"],
 }
 CODE_VERSION_CHARS = 12

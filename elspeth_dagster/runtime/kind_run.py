@@ -5,11 +5,13 @@ from __future__ import annotations
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.nodes.base import Compilable, StepConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
+from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.runtime.coalesce_run import run_coalesce
+from elspeth_dagster.runtime.expand_run import run_expand
 from elspeth_dagster.runtime.fork_run import run_fork
 from elspeth_dagster.runtime.llm_run import run_llm
 from elspeth_dagster.runtime.sink_run import run_sink
@@ -33,6 +35,8 @@ def run_kind(work: Work) -> Artifact | None:
         run_llm(work, config)
     elif isinstance(config, ForkConfig):
         run_fork(work, config)
+    elif isinstance(config, ExpandConfig):
+        run_expand(work, config)
     elif isinstance(config, CoalesceConfig):
         run_coalesce(work, config)
     else:

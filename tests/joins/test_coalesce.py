@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from elspeth_dagster.landscape.status import finished_status
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
+from elspeth_dagster.model.outcome import RunStatus
 from tests.joins.injected import CLOCK, step
 from tests.noderuns import NodeRuns, node_runs, sink, source_of
 
@@ -201,9 +203,6 @@ def test_a_late_token_is_no_failure_of_the_run(tmp_path: Path) -> None:
         assert report.tally.rows_in == 0
         assert run.query("SELECT sum(rows_failed), sum(rows_in), sum(rows_out) FROM node_executions "
                          "WHERE node_id = 'join'") == [(0, 90, 30)]  # fmt: skip
-        from elspeth_dagster.landscape.status import finished_status  # noqa: PLC0415
-        from elspeth_dagster.model.outcome import RunStatus  # noqa: PLC0415
-
         assert finished_status(run.database, run.run_id) is RunStatus.COMPLETED
 
 
@@ -220,7 +219,7 @@ def test_nested_and_select_merge_what_they_say(tmp_path: Path) -> None:
 
 
 def test_a_selected_branch_that_did_not_arrive_fails_the_merge(tmp_path: Path) -> None:
-    select = {"policy": "best_effort", "merge": "select", "select_branch": "c"}
+    select: dict[str, Any] = {"policy": "best_effort", "merge": "select", "select_branch": "c"}
     with joined(tmp_path, fails("s2"), **select) as run:
         assert run.outcomes()["0/a"] == ("failed", None, "select_branch_not_arrived")
         assert run.contexts("join")["0/a"]["reason"] == "select_branch_not_arrived"
