@@ -48,6 +48,17 @@ def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str])
         return {str(token_id): int(attempt) for token_id, attempt in connection.execute(statement)}
 
 
+def finished_tokens(database: Database, node_id: str, token_ids: Sequence[str]) -> frozenset[str]:
+    """Which of these tokens the node has finished with, one way or the other."""
+    statement = sa.select(node_states.c.token_id).where(
+        node_states.c.node_id == node_id,
+        node_states.c.token_id.in_(token_ids),
+        node_states.c.status.in_(("completed", "failed")),
+    )
+    with database.read() as connection:
+        return frozenset(connection.execute(statement).scalars())
+
+
 def earlier_answers(
     database: Database, node_id: str, token_ids: Sequence[str]
 ) -> dict[str, list[EarlierAnswer]]:

@@ -70,7 +70,18 @@ def _one_feed(
     while True:
         with database.read() as connection:
             found = connection.execute(statement, {"after": after, "page": page_tokens}).all()
-        for token_id, row_id, order_key, salt_id, salt, row_hash, body, error_json, branch in found:
+        for (
+            token_id,
+            row_id,
+            order_key,
+            salt_id,
+            salt,
+            row_hash,
+            body,
+            error_json,
+            branch,
+            completed_at,
+        ) in found:
             if body is None or salt is None:
                 raise LandscapeError(
                     f"The body of token {token_id} was purged: the node cannot work on it any more.",
@@ -89,6 +100,7 @@ def _one_feed(
                 body,
                 error_json,
                 branch,
+                completed_at,
             )
         if len(found) < page_tokens:
             return
@@ -105,11 +117,12 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
     order_key = tokens.c.order_key if feed.is_source else node_states.c.order_key
     row_hash: sa.ColumnElement[Any] = rows.c.data_hash
     error: sa.ColumnElement[Any] = sa.null()
+    completed_at: sa.ColumnElement[Any] = sa.null()
     joined = tokens.join(rows, rows.c.row_id == tokens.c.token_id)
     if not feed.is_source:
         # A failed state has no output: its row is the one that came in.
         row_hash = sa.func.coalesce(node_states.c.output_hash, node_states.c.input_hash)
-        error = node_states.c.error_json
+        error, completed_at = node_states.c.error_json, node_states.c.completed_at
         joined = node_states.join(tokens, tokens.c.token_id == node_states.c.token_id)
     salt: sa.ColumnElement[Any] = sa.literal(b"")
     body: sa.ColumnElement[Any] = sa.literal(b"")
@@ -129,6 +142,7 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
             body.label("body"),
             error.label("error_json"),
             tokens.c.branch,
+            completed_at.label("completed_at"),
         )
         .select_from(joined)
         .where(

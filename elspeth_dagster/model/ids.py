@@ -52,7 +52,7 @@ def branch_token_id(parent: str, branch: str) -> str:
 
 
 def item_token_id(parent: str, item_index: int) -> str:
-    """``<parent>/<item>``: what an expand makes of one element."""
+    """``<parent>/<item>``: what an expand makes of one element, or an aggregate of a batch."""
     return f"{parent}/{item_index}"
 
 
@@ -61,9 +61,9 @@ def merged_token_id(parent: str, node_id: str) -> str:
     return f"{parent}/join:{node_id}"
 
 
-def batch_token_id(key: str, node_id: str, batch_index: int, item_index: int) -> str:
-    """``<run_key>/<node>#<batch>/<n>``: what an aggregate makes of a batch."""
-    return f"{key}/{node_id}#{batch_index}/{item_index}"
+def batch_id(key: str, node_id: str, index: int) -> str:
+    """``<run_key>/<node>#<index>``, in the order in which a node's batches fired; its outputs are its items."""
+    return f"{key}/{node_id}#{index}"
 
 
 def coalesce_event_id(parent: str, node_id: str) -> str:

@@ -10,7 +10,8 @@ class Token:
     """A token that waits at a node, with the row it carries.
 
     ``body`` is the row's canonical JSON and ``row_hash`` its salted hash; ``port`` is where it left the node before.
-    ``error_json`` is set when it left that node as a failed row. ``branch`` is the innermost branch that it is on.
+    ``error_json`` is set when it left that node as a failed row; ``completed_at`` is when it left (a source: None).
+    ``branch`` is the innermost branch that it is on.
     """
 
     token_id: str
@@ -24,3 +25,4 @@ class Token:
     body: bytes
     error_json: str | None = None
     branch: str | None = None
+    completed_at: str | None = None

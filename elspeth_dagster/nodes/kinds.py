@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.base import StepConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ExpandConfig
@@ -19,6 +20,7 @@ from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, Json
 STEP_KINDS: Mapping[str, type[StepConfig]] = {
     "coalesce": CoalesceConfig,
     "expand": ExpandConfig,
+    "aggregate": AggregateConfig,
     "fork": ForkConfig,
     "gate": GateConfig,
     "keyword_filter": KeywordFilterConfig,

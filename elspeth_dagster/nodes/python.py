@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,21 +11,9 @@ from pydantic import Field, PrivateAttr
 from elspeth_dagster.errors import DeclarationError, NotJSONError
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row, normalised
-from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, PageDecider, StepConfig
-from elspeth_dagster.nodes.python_import import Folder, active_in
-from elspeth_dagster.nodes.python_raised import raised, shown
-from elspeth_dagster.nodes.python_source import source_hash
-
-_NAME = r"[^\W\d]\w*"
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The function that a declaration names."""
-
-    function: Callable[..., object]
-    source_sha256: str
+from elspeth_dagster.nodes.python_function import CALL_PATTERN, Found, find_function
+from elspeth_dagster.nodes.python_raised import raised
 
 
 class PythonConfig(StepConfig):
@@ -36,9 +22,7 @@ class PythonConfig(StepConfig):
     operational: ClassVar[frozenset[str]] = StepConfig.operational | {"determinism_declared"}
 
     kind: Literal["python"]
-    call: str = Field(
-        pattern=rf"^{_NAME}(\.{_NAME})*:{_NAME}$", description="`module:function`, a row in and a row out."
-    )
+    call: str = Field(pattern=CALL_PATTERN, description="`module:function`, a row in and a row out.")
     batch: bool = Field(
         default=False, description="The function takes and returns a pandas DataFrame of at most 1,000 rows."
     )
@@ -52,7 +36,7 @@ class PythonConfig(StepConfig):
         description="The columns of the rows that it returns, where later steps should be checked.",
     )
 
-    _found: tuple[Home, _Found] | None = PrivateAttr(default=None)
+    _found: tuple[Home, Found] | None = PrivateAttr(default=None)
 
     def determinism_of(self) -> str:
         """What the declaration says of the function."""
@@ -84,10 +68,10 @@ class PythonConfig(StepConfig):
 
         return PageCaller(self.call, function)
 
-    def _function(self, home: Home) -> _Found:
+    def _function(self, home: Home) -> Found:
         """Imported once for each loaded declaration: what was checked and hashed is what runs."""
         if self._found is None or self._found[0] != home:
-            self._found = (home, _function(self.call, home))
+            self._found = (home, find_function(self.call, home))
         return self._found[1]
 
 
@@ -123,52 +107,3 @@ def _copied_value(value: JSON) -> JSON:
     if isinstance(value, list):
         return [_copied_value(item) for item in value]
     return _copied(value) if isinstance(value, dict) else value
-
-
-def _function(call: str, home: Home) -> _Found:
-    module_name, _, name = call.partition(":")
-    folder = Folder(home.base.resolve())
-    if folder.is_shadowed(module_name):
-        raise DeclarationError(
-            f"Python's standard library has a module {module_name!r}: give the file another name.",
-            mistakes=(),
-        )
-    try:
-        module = folder.load(module_name)
-    except (Exception, SystemExit) as error:  # importing runs the user's code: what it raises is a mistake
-        raise DeclarationError(_import_failed(module_name, folder, error), mistakes=()) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        public = [other for other, value in vars(module).items() if callable(value) and other[0] != "_"]
-        raise DeclarationError(
-            f"Module {module_name!r} has no function {name!r}.{suggest(name, public)}", mistakes=()
-        )
-    if (unfit := _unfit(function)) is not None:
-        raise DeclarationError(f"Function {call!r} {unfit}", mistakes=())
-    is_own = folder.file(module_name) is not None
-    return _Found(active_in(folder, function) if is_own else function, source_hash(module, name, folder))
-
-
-def _import_failed(module_name: str, folder: Folder, error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
-        return f"There is no module {module_name!r}.{suggest(module_name, folder.names)}"
-    lines = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if str(folder.base) in frame.filename
-    ]
-    place = f" (line {lines[-1].lineno})" if lines else ""
-    return f"Module {module_name!r} cannot be imported: {shown(error)}{place}"
-
-
-def _unfit(function: Callable[..., object]) -> str | None:
-    """Why ``function`` cannot be called with one argument; None if it can, or if nothing is known of it."""
-    if inspect.iscoroutinefunction(function):
-        return "is `async`: write a plain function."
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in ones do not tell
-        return None
-    try:
-        signature.bind({})
-    except TypeError as error:
-        return f"cannot be called with one row: {error}."
-    return None

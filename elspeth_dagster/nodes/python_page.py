@@ -1,7 +1,7 @@
 """`python` with `batch: true`: a function that takes a page of rows as a pandas DataFrame, and gives one back.
 
-It must decide about each row by itself: pages are for speed, and a resumed run cuts them elsewhere. Columns have
-pandas' nullable types, so that an int beside a null stays an int.
+It must decide about each row by itself: pages are for speed, and a resumed run cuts them elsewhere. An aggregate is for
+what is made of many rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from elspeth_dagster.errors import NotJSONError
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import Row, normalised
 from elspeth_dagster.nodes.base import Decision, Emitted
+from elspeth_dagster.nodes.python_frame import doubled_columns, frame_of, is_shuffled, wrong_order
 from elspeth_dagster.nodes.python_raised import raised
 
 
@@ -32,7 +33,7 @@ class PageCaller:
         if not rows:
             return []
         try:
-            made = self.function(_frame(rows))
+            made = self.function(frame_of(rows))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             return [raised(error)] * len(rows)
         refused = self._refused(made, rows_in=len(rows))
@@ -57,29 +58,9 @@ class PageCaller:
                 f"{self.call} was given {rows_in} rows and returned {len(made)}.",
                 facts={"rows_in": rows_in, "rows_out": len(made)},
             )
-        if not made.columns.is_unique:
-            return Rejected("batch_columns_doubled", f"{self.call} returned two columns of one name.")
-        if _is_shuffled(made.index):
-            return Rejected(
-                "batch_wrong_order", f"{self.call} returned its rows in another order (see the index)."
-            )
-        return None
-
-
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows as columns of nullable types; a field that some rows lack is null there."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {
-        name: pd.Series([row.get(name) for row in rows], dtype=object).convert_dtypes() for name in names
-    }
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
-
-
-def _is_shuffled(index: pd.Index) -> bool:
-    """Whether the index is the one that was given, in another order: rows would be taken for each other."""
-    labels = index.tolist()
-    places = list(range(len(labels)))
-    return labels != places and all(type(label) is int for label in labels) and sorted(labels) == places
+        if is_shuffled(made.index):
+            return wrong_order(self.call)
+        return doubled_columns(self.call, made)
 
 
 def _decided(row: Row, made: Mapping[Hashable, object], page_names: AbstractSet[str]) -> Decision:

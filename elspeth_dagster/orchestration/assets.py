@@ -32,6 +32,7 @@ _KIND_TAGS = {
     "fork": ["fork"],
     "expand": ["expand"],
     "coalesce": ["coalesce", "join"],
+    "aggregate": ["aggregate"],
 }
 CODE_VERSION_CHARS = 12
 

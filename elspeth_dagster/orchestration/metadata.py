@@ -1,11 +1,12 @@
 """A node's report as Dagster metadata: plain numbers so that they plot, tables where a person compares."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from elspeth_dagster.landscape.batches import BatchCounts
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.runtime.node_run import NodeReport
@@ -31,6 +32,7 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     metadata |= {f"elspeth/{name}": metrics[name] for name in _PLOTTED_METRICS if metrics[name] is not None}
     metadata |= _pool(report.pool_stats)
     metadata |= _usage(report)
+    metadata |= _batches(report.batches)
     if tally.failures:
         metadata["elspeth/top_failures"] = _top_failures(report)
     uri = _uri(report)
@@ -71,6 +73,31 @@ def _usage(report: NodeReport) -> dict[str, Any]:
         return {}
     numbers = {name: usage[name] for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
     return {f"elspeth/{name}": value for name, value in numbers.items() if value is not None}
+
+
+def _batches(counted: Sequence[BatchCounts]) -> dict[str, Any]:
+    if not counted:
+        return {}
+    records = [
+        dg.TableRecord(
+            {
+                "trigger": one.trigger,
+                "batches": one.batches,
+                "failed": one.failed,
+                "rows in": one.members,
+                "smallest": one.members_min,
+                "largest": one.members_max,
+                "rows out": one.outputs,
+            }
+        )
+        for one in counted
+    ]
+    return {
+        "elspeth/batches": dg.MetadataValue.table(records),
+        "elspeth/batches_fired": sum(one.batches for one in counted),
+        "elspeth/batches_failed": sum(one.failed for one in counted),
+        "elspeth/batch_size_max": max(one.members_max for one in counted),
+    }
 
 
 def _top_failures(report: NodeReport) -> dg.TableMetadataValue:

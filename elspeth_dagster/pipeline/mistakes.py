@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -38,14 +39,21 @@ _TYPE_NAMES = {
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
     """Each finding as a mistake with its path."""
     for found in error.errors(include_url=False, include_input=True):
-        path = tuple(part for part in found["loc"] if isinstance(part, str | int))
-        yield Mistake(path, _said(found, model, path))
+        loc = tuple(part for part in found["loc"] if isinstance(part, str | int))
+        path = _without_tags(model, loc)
+        if found["type"] == "union_tag_invalid":
+            path = (*path, "kind")
+        yield Mistake(path, _said(found, model, loc))
 
 
 def _said(found: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...]) -> str:
     kind, given = found["type"], found["input"]
     if kind == "extra_forbidden":
         return unknown_key(str(path[-1]), keys_of(_model_at(model, path[:-1])))
+    if kind == "union_tag_not_found":
+        return "The key 'kind' is missing."
+    if kind == "union_tag_invalid":
+        return _unknown_kind(found.get("ctx", {}))
     if kind == "missing":
         return f"The key {path[-1]!r} is missing."
     if kind == "value_error":
@@ -61,6 +69,12 @@ def _said(found: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ..
     # Numbers are shown; texts are not: one of them may be a key that was put into the wrong place.
     shown = f" (it is {given!r})" if isinstance(given, int | float) else ""
     return f"{found['msg']}{shown}."
+
+
+def _unknown_kind(ctx: Mapping[str, object]) -> str:
+    kinds = [kind.strip().strip("'") for kind in str(ctx.get("expected_tags", "")).split(",")]
+    tag = str(ctx.get("tag", ""))
+    return f"Unknown kind {tag!r}.{suggest(tag, kinds)} Kinds here: {', '.join(kinds)}."
 
 
 def unknown_key(key: str, keys: tuple[str, ...]) -> str:
@@ -87,25 +101,58 @@ def _quotes(kind: str, given: object) -> str:
 
 
 def keys_of(model: type[BaseModel] | None) -> tuple[str, ...]:
-    """The keys that a model takes, as they are written."""
+    """The keys that a model takes, as they are written; one that is never shown is not to be written either."""
     if model is None:
         return ()
-    return tuple(field.alias or name for name, field in model.model_fields.items())
+    return tuple(field.alias or name for name, field in model.model_fields.items() if not field.exclude)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One part of a path: the model that it leads to, if any. A tag is a `kind` that pydantic puts in between."""
+
+    model: type[BaseModel] | None
+    is_tag: bool = False
+
+
+def _steps(model: type[BaseModel] | None, path: tuple[str | int, ...]) -> Iterator[_Step]:
+    """Follow a path of keys through dictionaries, optional fields, and models that are told apart by their kind."""
+    is_name_next = False
+    by_kind: tuple[object, ...] = ()
+    for part in path:
+        is_tag = False
+        if is_name_next:  # a name in a dictionary: its values' model was found already
+            is_name_next = False
+        elif by_kind:
+            model, by_kind, is_tag = _of_kind(by_kind, part), (), True
+        elif model is not None:
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+            field = fields.get(str(part))
+            annotation = None if field is None else field.annotation
+            if field is not None and field.discriminator is not None:
+                by_kind = typing.get_args(annotation)
+            model = _model_in(annotation)
+            is_name_next = typing.get_origin(annotation) is dict
+        yield _Step(model, is_tag)
+
+
+def _of_kind(models: tuple[object, ...], kind: object) -> type[BaseModel] | None:
+    for model in models:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            named = typing.get_args(model.model_fields["kind"].annotation)
+            if kind in named:
+                return model
+    return None
+
+
+def _without_tags(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return tuple(part for part, step in zip(loc, _steps(model, loc), strict=True) if not step.is_tag)
 
 
 def _model_at(model: type[BaseModel] | None, path: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The model that a path of keys leads to, through dictionaries and optional fields."""
-    is_name_next = False
-    for part in path:
-        if model is None:
-            return None
-        if is_name_next:  # a name in a dictionary: its values' model was found already
-            is_name_next = False
-            continue
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        annotation = fields[str(part)].annotation if part in fields else None
-        model = _model_in(annotation)
-        is_name_next = typing.get_origin(annotation) is dict
+    """The model that a path of keys leads to."""
+    for step in _steps(model, path):
+        model = step.model
     return model
 
 

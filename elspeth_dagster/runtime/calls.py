@@ -222,7 +222,9 @@ class CallJournal:
             status=CallStatus.FAILED.value,
             http_status=error.status_code,
             latency_ms=latency_ms,
-            error_json=error_json(unit, row.token, Rejected(error.code, error.what, facts=facts)),
+            error_json=error_json(
+                unit, row.token.salt_id, row.token.salt, Rejected(error.code, error.what, facts=facts)
+            ),
         )
         self._work.tally.calls[CallStatus.FAILED.value] += 1
         self._work.tally.calls[f"http_{error.status_code}" if error.status_code else error.error_type] += 1

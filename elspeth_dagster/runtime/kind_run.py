@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elspeth_dagster.files import Artifact
+from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.base import Compilable, StepConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ExpandConfig
@@ -10,6 +11,7 @@ from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.runtime.aggregate_run import run_aggregate
 from elspeth_dagster.runtime.coalesce_run import run_coalesce
 from elspeth_dagster.runtime.expand_run import run_expand
 from elspeth_dagster.runtime.fork_run import run_fork
@@ -39,6 +41,9 @@ def run_kind(work: Work) -> Artifact | None:
         run_expand(work, config)
     elif isinstance(config, CoalesceConfig):
         run_coalesce(work, config)
+    elif isinstance(config, AggregateConfig):
+        decider = config.run.compile(work.pipeline.home, is_passthrough=config.is_passthrough)
+        run_aggregate(work, config, decider)
     else:
         _run_step(work, config)
     return None

@@ -16,6 +16,7 @@ from elspeth_dagster.errors import (
 )
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
+from elspeth_dagster.landscape.batches import BatchCounts, batch_counts
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.executions import begin_execution, ended_execution
 from elspeth_dagster.landscape.handle import ExecutionHandle
@@ -32,6 +33,7 @@ from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
 from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Node, Pipeline
@@ -81,6 +83,7 @@ class NodeReport:
     lost: tuple[LostRow, ...]
     artifact: Artifact | None
     source_path: Path | None
+    batches: tuple[BatchCounts, ...] = ()
 
 
 def run_node(
@@ -157,6 +160,7 @@ def _run(work: Work) -> NodeReport:
         lost=_lost(work),
         artifact=artifact,
         source_path=_source_path(work),
+        batches=_batches(work),
     )
 
 
@@ -239,6 +243,13 @@ def _lost(work: Work) -> tuple[LostRow, ...]:
             feeds=work.feeds(),
         )
     )
+
+
+def _batches(work: Work) -> tuple[BatchCounts, ...]:
+    """Of all executions of the node together: a resumed one fires the rest."""
+    if not isinstance(work.node.config, AggregateConfig):
+        return ()
+    return batch_counts(work.database, run_id=work.handle.run_id, node_id=work.node.node_id)
 
 
 def _source_path(work: Work) -> Path | None:

@@ -41,10 +41,10 @@ def payload(unit: Unit, salt_id: str, salt: bytes, body: bytes) -> bytes:
 def settle(work: Work, unit: Unit, *, token: Token, state_id: str, decision: Decision, now: str) -> Settled:
     """Put into ``unit`` what a decision leaves behind, except the state itself."""
     if isinstance(decision, Rejected):
-        return _settle_failure(work, unit, token, decision, now)
+        return settle_failure(work, unit, token, decision, now)
     body = canonical_bytes(decision.row)
     if len(body) > PAYLOAD_BYTES_MAX:
-        return _settle_failure(work, unit, token, too_large(len(body)), now)
+        return settle_failure(work, unit, token, too_large(len(body)), now)
     same = body == token.body
     output_hash = token.row_hash if same else payload(unit, token.salt_id, token.salt, body)
     if work.node.kind == "gate":
@@ -65,7 +65,8 @@ def too_large(size_bytes: int, *, what: str = "row") -> Rejected:
     )
 
 
-def _settle_failure(work: Work, unit: Unit, token: Token, rejected: Rejected, now: str) -> Settled:
+def settle_failure(work: Work, unit: Unit, token: Token, rejected: Rejected, now: str) -> Settled:
+    """Put into ``unit`` what a failed row leaves behind, except its state."""
     config = work.node.config
     taker = config.on_error if isinstance(config, StepConfig) else None
     port = ERROR_PORT if taker not in {None, DISCARD} else None
@@ -77,15 +78,15 @@ def _settle_failure(work: Work, unit: Unit, token: Token, rejected: Rejected, no
     work.tally.failed(rejected.reason, token.token_id)
     work.handle.rows_done += 1
     work.handle.rows_failed += 1
-    return Settled(StateStatus.FAILED, port, None, error_json(unit, token, rejected))
+    return Settled(StateStatus.FAILED, port, None, error_json(unit, token.salt_id, token.salt, rejected))
 
 
-def error_json(unit: Unit, token: Token, rejected: Rejected) -> str:
+def error_json(unit: Unit, salt_id: str, salt: bytes, rejected: Rejected) -> str:
     """The error as evidence: code and facts; foreign text goes to the payloads, by hash."""
     evidence: dict[str, JSON] = {"code": rejected.reason, **rejected.facts}
     if rejected.message or rejected.detail:
         detail = canonical_bytes(recordable({"message": rejected.message, **rejected.detail}))
-        evidence["detail_hash"] = payload(unit, token.salt_id, token.salt, detail).hex()
+        evidence["detail_hash"] = payload(unit, salt_id, salt, detail).hex()
     return canonical_bytes(evidence).decode()
 
 

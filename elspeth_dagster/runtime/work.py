@@ -106,7 +106,7 @@ class Work:
         Raises:
             NodeStoppedError: with ``error_rate_exceeded``.
         """
-        self.judge(max_error_rate, self.tally.rows_failed, self.tally.rows_failed + self.tally.rows_out)
+        self.judge(max_error_rate, self.tally.rows_failed, self.tally.rows_in)
 
     def judge(self, max_error_rate: float, failed: int, seen: int) -> None:
         """Stop the node when ``failed`` of the ``seen`` rows are too many.

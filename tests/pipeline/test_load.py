@@ -132,13 +132,9 @@ def test_ten_mistakes_are_told_together_in_the_order_of_the_file(mistakes: Mista
         (
             "kind: gate",
             "kind: gaet",
-            "19: steps.triage.kind: Unknown kind 'gaet'. Did you mean 'gate'? Kinds here: coalesce,",
+            "19: steps.triage.kind: Unknown kind 'gaet'. Did you mean 'gate'? Kinds here: ",
         ),
-        (
-            "kind: gate\n",
-            "type: gate\n",
-            "18: steps.triage: The key 'kind' is missing. Kinds here: coalesce,",
-        ),
+        ("kind: gate\n", "type: gate\n", "18: steps.triage: The key 'kind' is missing. Kinds here: "),
         (
             "from: judge",
             "from: juge",

@@ -1,0 +1,28 @@
+"""Run an aggregate that decides by itself: one batch after another, each recorded as fired before it is worked on."""
+
+from __future__ import annotations
+
+import time
+
+from elspeth_dagster.nodes.aggregate import AggregateConfig
+from elspeth_dagster.nodes.batch_run import BatchDecider
+from elspeth_dagster.runtime.batch_feed import BatchFeed
+from elspeth_dagster.runtime.batches import settle_batch
+from elspeth_dagster.runtime.step_run import row_of
+from elspeth_dagster.runtime.work import Work
+
+
+def run_aggregate(work: Work, config: AggregateConfig, decider: BatchDecider) -> None:
+    """Cut the waiting tokens into batches and make of each what ``decider`` says.
+
+    Raises:
+        NodeStoppedError: too many rows failed, a batch is too large, or the run is to end; what was made is recorded.
+    """
+    for batch in BatchFeed(work, config, decider.admit).batches():
+        work.check_stop()
+        began_s = time.perf_counter()
+        result = decider.decide_batch([row_of(token) for token in batch.members], batch.key)
+        duration_ms = (time.perf_counter() - began_s) * 1000
+        work.submit(settle_batch(work, config, batch, result, duration_ms=duration_ms))
+        work.judge_errors(config.max_error_rate)
+    work.flush()

@@ -1,0 +1,261 @@
+"""The records of one batch: what is durable when it fires, and what when it ends.
+
+Each is one unit. A batch that fired and did not end is `executing`: the next execution runs it again, under its own id,
+with the salt and the record that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from elspeth_dagster.landscape.batches import recorded_batch
+from elspeth_dagster.landscape.records import Record, Unit, closed, opened, sealed
+from elspeth_dagster.model import ids
+from elspeth_dagster.model.canonical import canonical_bytes
+from elspeth_dagster.model.clock import new_salts
+from elspeth_dagster.model.outcome import BatchStatus, Outcome, Relation, StateStatus
+from elspeth_dagster.model.result import Rejected
+from elspeth_dagster.model.row import JSON, Row
+from elspeth_dagster.model.token import Token
+from elspeth_dagster.nodes.aggregate import AggregateConfig
+from elspeth_dagster.nodes.base import Emitted
+from elspeth_dagster.nodes.batch_run import BatchResult
+from elspeth_dagster.nodes.batching import Cut
+from elspeth_dagster.runtime.children import MadeToken, make_token
+from elspeth_dagster.runtime.recording import (
+    PAYLOAD_BYTES_MAX,
+    Settled,
+    error_json,
+    final_state,
+    outcome_record,
+    payload,
+    settle,
+    settle_failure,
+    too_large,
+)
+from elspeth_dagster.runtime.work import Work
+
+IDS_AT_ONCE = 1_000
+"""Parameters of one query."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch that fired. ``record`` is its open record; ``states`` are its members' open states, where it has such.
+
+    ``attempts`` says how often each member was at this node before.
+    """
+
+    batch_id: str
+    key: Row
+    members: Sequence[Token]
+    salt: bytes
+    record: Record
+    fired_at: str
+    trigger: str
+    attempts: Mapping[str, int]
+    states: dict[str, Record] = field(default_factory=dict)
+    contexts: dict[str, Mapping[str, JSON]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Token:
+        """The member behind which its outputs stand."""
+        return self.members[-1]
+
+    def attempt(self, token: Token) -> int:
+        """Which visit of a member to this node it is, from 1."""
+        return self.attempts.get(token.token_id, 0) + 1
+
+
+def fire(work: Work, cut: Cut[Token]) -> tuple[Batch, Unit] | None:
+    """The batch, and what must be durable before anything is made of it; None if an earlier execution ended it."""
+    handle, now = work.handle, work.now()
+    batch_id = ids.batch_id(handle.run_key, handle.node_id, cut.index)
+    earlier = None if handle.attempt == 1 else recorded_batch(work.database, batch_id)
+    if earlier is not None and earlier.record is None:
+        return None
+    unit = Unit()
+    salt = new_salts(1)[0] if earlier is None else earlier.salt
+    unit.insert("row_salts", (batch_id, handle.run_id, salt))
+    group_hash = payload(unit, batch_id, salt, canonical_bytes(cut.key)) if cut.key else None
+    record = opened(
+        batch_id, handle.run_id, handle.node_id, cut.index, group_hash, batch_id, cut.trigger.value,
+        BatchStatus.EXECUTING.value, len(cut.members), None, cut.age_seconds, None, now, None, handle.execution_id,
+    )  # fmt: skip
+    unit.insert("batches", record)
+    for ordinal, token in enumerate(cut.members):
+        unit.insert(
+            "batch_members", sealed("batch_members", batch_id, ordinal, token.token_id, handle.execution_id)
+        )
+    if earlier is not None and earlier.record is not None:
+        record = earlier.record  # what is there is what is closed
+    attempts = _attempts(work, cut.members)
+    return Batch(batch_id, cut.key, cut.members, salt, record, now, cut.trigger.value, attempts), unit
+
+
+def _attempts(work: Work, members: Sequence[Token]) -> dict[str, int]:
+    attempts: dict[str, int] = {}
+    for start in range(0, len(members), IDS_AT_ONCE):
+        attempts |= work.attempts([token.token_id for token in members[start : start + IDS_AT_ONCE]])
+    return attempts
+
+
+def settle_batch(
+    work: Work, config: AggregateConfig, batch: Batch, result: BatchResult, *, duration_ms: float
+) -> Unit:
+    """Everything that the end of a batch leaves behind: its members' ends, its outputs, its own."""
+    end = _End(work, batch, Unit(), work.now(), round(duration_ms, 3))
+    result = _kept(config.checked(result, members=len(batch.members)))
+    if isinstance(result, Rejected):
+        end.fail(result, {})
+    elif config.is_passthrough:
+        end.pass_through(result.value)
+    else:
+        end.transform(result.value)
+    return end.unit
+
+
+def _kept(result: BatchResult) -> BatchResult:
+    """A batch is all or nothing: one row that is too large to be kept fails it."""
+    if isinstance(result, Rejected):
+        return result
+    for row in result.value:
+        size_bytes = len(canonical_bytes(row))
+        if size_bytes > PAYLOAD_BYTES_MAX:
+            return too_large(size_bytes)
+    return result
+
+
+@dataclass(slots=True)
+class _End:
+    """The unit of a batch's end, as it is made."""
+
+    work: Work
+    batch: Batch
+    unit: Unit
+    now: str
+    duration_ms: float
+
+    def transform(self, rows: Sequence[Row]) -> None:
+        """New tokens, whose parents are all members."""
+        batch, parents = self.batch, [token.token_id for token in self.batch.members]
+        for index, row in enumerate(rows):
+            made = MadeToken(
+                token_id=ids.item_token_id(batch.batch_id, index),
+                row_id=None,
+                order_key=ids.item_order_key(batch.last.order_key, index),
+                branch=None,
+                salt_id=batch.batch_id,
+                row_hash=payload(self.unit, batch.batch_id, batch.salt, canonical_bytes(row)),
+            )
+            make_token(
+                self.work,
+                self.unit,
+                made,
+                parents=parents,
+                relation=Relation.BATCH,
+                started_at=batch.fired_at,
+                now=self.now,
+                duration_ms=self.duration_ms,
+                context_json=_json({"batch": {"batch_id": batch.batch_id, "output": index}}),
+            )
+            self._output(index, made.token_id)
+        for ordinal, token in enumerate(batch.members):
+            self._member(ordinal, token, Settled(StateStatus.COMPLETED, None, None, None))
+            self.unit.insert(
+                "token_outcomes",
+                outcome_record(
+                    self.work, token, Outcome.CONSUMED_IN_BATCH, sink=None, code=None, now=self.now
+                ),
+            )
+            self.work.handle.rows_done += 1
+        self._close(BatchStatus.COMPLETED, outputs=len(rows))
+
+    def pass_through(self, rows: Sequence[Row]) -> None:
+        """The members go on, each with its row."""
+        for ordinal, (token, row) in enumerate(zip(self.batch.members, rows, strict=True)):
+            settled = settle(
+                self.work,
+                self.unit,
+                token=token,
+                state_id=self._state_id(token),
+                decision=Emitted(row),
+                now=self.now,
+            )
+            self._member(ordinal, token, settled)
+            self._output(ordinal, token.token_id)
+        self._close(BatchStatus.COMPLETED, outputs=len(rows))
+
+    def fail(self, why: Rejected, own: Mapping[str, Rejected]) -> None:
+        """Every member fails: with the batch's reason, or with its ``own``."""
+        batch, work = self.batch, self.work
+        for ordinal, token in enumerate(batch.members):
+            reason = own.get(token.token_id, why)
+            told = Rejected(
+                reason.reason, reason.message, {**reason.facts, "batch_id": batch.batch_id}, reason.detail
+            )
+            self._member(ordinal, token, settle_failure(work, self.unit, token, told, self.now))
+        evidence = error_json(self.unit, batch.batch_id, batch.salt, why)
+        self._close(BatchStatus.FAILED, outputs=0, error=evidence)
+
+    def _state_id(self, token: Token) -> str:
+        return ids.state_id(token.token_id, self.work.node.node_id, self.batch.attempt(token))
+
+    def _output(self, ordinal: int, token_id: str) -> None:
+        cells = (self.batch.batch_id, ordinal, token_id, self.work.handle.execution_id)
+        self.unit.insert("batch_outputs", sealed("batch_outputs", *cells))
+
+    def _member(self, ordinal: int, token: Token, settled: Settled) -> None:
+        """The end of a member's visit: of its open state, or of one that was never open."""
+        batch = self.batch
+        context: dict[str, JSON] = {
+            "batch": {"batch_id": batch.batch_id, "ordinal": ordinal, "trigger": batch.trigger},
+            **batch.contexts.get(token.token_id, {}),
+        }
+        self.work.tally.rows_in += 1
+        state = batch.states.get(token.token_id)
+        if state is not None:
+            final = closed(
+                "node_states",
+                state,
+                status=settled.status.value,
+                out_port=settled.out_port,
+                output_hash=settled.output_hash,
+                error_json=settled.error_json,
+                context_after_json=_json(context),
+                duration_ms=self.duration_ms,
+                completed_at=self.now,
+            )
+            self.unit.close("node_states", final)
+            return
+        self.unit.insert(
+            "node_states",
+            final_state(
+                self.work,
+                token,
+                self._state_id(token),
+                batch.attempt(token),
+                settled,
+                context_json=_json(context),
+                duration_ms=self.duration_ms,
+                started_at=batch.fired_at,
+                completed_at=self.now,
+            ),
+        )
+
+    def _close(self, status: BatchStatus, *, outputs: int, error: str | None = None) -> None:
+        final = closed(
+            "batches",
+            self.batch.record,
+            status=status.value,
+            output_count=outputs,
+            error_json=error,
+            completed_at=self.now,
+            execution_id=self.work.handle.execution_id,
+        )
+        self.unit.close("batches", final)
+
+
+def _json(context: dict[str, JSON]) -> str:
+    return canonical_bytes(context).decode()
