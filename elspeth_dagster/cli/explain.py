@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import cache
 from pathlib import Path
 
 from elspeth_dagster.cli.exits import Exit
@@ -12,12 +11,10 @@ from elspeth_dagster.cli.settings import settings_for
 from elspeth_dagster.cli.story_details import print_details
 from elspeth_dagster.cli.story_text import print_story
 from elspeth_dagster.cli.terminal import stdout_terminal
-from elspeth_dagster.errors import ExpressionError
-from elspeth_dagster.expressions import Expression
+from elspeth_dagster.expressions import values_read
 from elspeth_dagster.landscape.explain import explain_row, explain_token
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.runs import find_run
-from elspeth_dagster.model.row import Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,17 +42,3 @@ def execute(options: argparse.Namespace) -> int:
     print_story(terminal, explanation)
     print_details(terminal, explanation)
     return Exit.COMPLETE
-
-
-def values_read(source: str, row: Row) -> Row | None:
-    """The fields of ``row`` that an expression reads; None if this version cannot read the expression any more."""
-    expression = _compiled(source)
-    return None if expression is None else expression.used_values(row)
-
-
-@cache
-def _compiled(source: str) -> Expression | None:
-    try:
-        return Expression.compile(source, where="routes")
-    except ExpressionError:
-        return None

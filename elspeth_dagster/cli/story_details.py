@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from elspeth_dagster.cli.amounts import milliseconds, money, ordinal, plain_text, value_text
-from elspeth_dagster.cli.story_text import failure_text, violation_text, written_text
+from elspeth_dagster.cli.story_text import failure_text, purged_text, violation_text, written_text
+from elspeth_dagster.cli.story_tree import Detail, Stop, child_stops, join_details, parent_stops
 from elspeth_dagster.cli.terminal import Terminal, cell_width, safe
 from elspeth_dagster.landscape.story import CallStory, Explanation, SourceRow, TokenStory, Visit
 from elspeth_dagster.model.outcome import CallStatus, StateStatus
@@ -17,36 +17,18 @@ from elspeth_dagster.model.row import JSON
 LABEL_COLUMNS_MAX: Final = 16
 TEXT_LINES_MAX: Final = 12  # of one prompt or answer; --json has all of it
 HASH_DIGITS: Final = 24  # enough to compare by eye; it cannot be recomputed by hand anyway
-PURGED: Final = "purged: only its hash is left"
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """One line under a node: a label and a text, which may wrap."""
-
-    label: str
-    text: str
-    style: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """One node on the way, with its details."""
-
-    node_id: str
-    said: str
-    style: str | None
-    details: tuple[Detail, ...]
 
 
 def print_details(terminal: Terminal, explanation: Explanation) -> None:
     """A tree for each token."""
-    for token in explanation.tokens:
+    purged = f"{purged_text(explanation)}: only its hash is left"
+    for number, token in enumerate(explanation.tokens):
         terminal.line()
         terminal.line(safe(token.token_id), "bold")
-        stops = list(_stops(explanation.row, token, terminal.symbols.dot))
-        for number, stop in enumerate(stops):
-            _print_stop(terminal, stop, is_last=number == len(stops) - 1)
+        row = explanation.row if number == 0 and not token.parents.total else None
+        stops = list(_stops(row, token, terminal.symbols.dot, purged))
+        for at, stop in enumerate(stops):
+            _print_stop(terminal, stop, is_last=at == len(stops) - 1)
 
 
 def _print_stop(terminal: Terminal, stop: Stop, *, is_last: bool) -> None:
@@ -88,9 +70,10 @@ def _lines(text: str, room: int) -> Iterator[str]:
 # What is said at each node -------------------------------------------------------------------------------------------
 
 
-def _stops(row: SourceRow | None, token: TokenStory, dot: str) -> Iterator[Stop]:
+def _stops(row: SourceRow | None, token: TokenStory, dot: str, purged: str) -> Iterator[Stop]:
     if row is not None:
-        yield _source(row)
+        yield _source(row, purged)
+    yield from parent_stops(token)
     for visit in token.visits:
         outcome = token.outcome
         if outcome is not None and outcome.written is not None and visit.node_id == outcome.sink:
@@ -102,12 +85,13 @@ def _stops(row: SourceRow | None, token: TokenStory, dot: str) -> Iterator[Stop]
                 details,
             )
         else:
-            yield _visit(visit, dot)
+            yield _visit(visit, dot, purged)
+    yield from child_stops(token)
 
 
-def _source(row: SourceRow) -> Stop:
+def _source(row: SourceRow, purged: str) -> Stop:
     if row.data.is_purged:
-        details = [Detail("values", PURGED, "yellow")]
+        details = [Detail("values", purged, "yellow")]
     elif isinstance(row.data.value, dict):
         details = [Detail(safe(name), plain_text(value)) for name, value in row.data.value.items()]
     else:
@@ -118,7 +102,7 @@ def _source(row: SourceRow) -> Stop:
     return Stop(row.source_node_id, f"{row.kind} {safe(row.path or '')}", None, tuple(details))
 
 
-def _visit(visit: Visit, dot: str) -> Stop:
+def _visit(visit: Visit, dot: str, purged: str) -> Stop:
     said = [visit.kind]
     if visit.routing is not None:
         said.append(f"sent to {visit.routing.port}")
@@ -129,13 +113,13 @@ def _visit(visit: Visit, dot: str) -> Stop:
     if visit.duration_ms is not None and visit.status is not StateStatus.INTERRUPTED:
         said.append(milliseconds(visit.duration_ms))
     style = {StateStatus.FAILED: "red", StateStatus.INTERRUPTED: "yellow"}.get(visit.status)
-    return Stop(visit.node_id, f" {dot} ".join(said), style, tuple(_details(visit, dot)))
+    return Stop(visit.node_id, f" {dot} ".join(said), style, tuple(_details(visit, dot, purged)))
 
 
-def _details(visit: Visit, dot: str) -> Iterator[Detail]:
-    yield from _messages(visit)
+def _details(visit: Visit, dot: str, purged: str) -> Iterator[Detail]:
+    yield from _messages(visit, purged)
     for call in visit.calls:
-        yield from _call(call, dot)
+        yield from _call(call, dot, purged)
     if visit.routing is not None:
         for tested in visit.routing.tested:
             was = "true" if visit.routing.expression is not None else "not true"
@@ -145,27 +129,28 @@ def _details(visit: Visit, dot: str) -> Iterator[Detail]:
                 f"if {tested.port}",
                 f"{' '.join(tested.expression.split())} was {was}" + (f", with {seen}" if seen else ""),
             )
-    yield from _changes(visit)
+    yield from _changes(visit, purged)
     if visit.error is not None:
-        yield Detail("error", failure_text(visit.error), "red")
+        yield Detail("error", failure_text(visit.error, purged.partition(":")[0]), "red")
         for name, value in {**visit.error.facts, **visit.error.detail}.items():
             yield Detail(f"  {safe(name)}", plain_text(value))
     pool = visit.context.get("pool")
     if isinstance(pool, Mapping):
         yield Detail("pool", _pool_text(pool))
+    yield from join_details(visit)
 
 
-def _messages(visit: Visit) -> Iterator[Detail]:
+def _messages(visit: Visit, purged: str) -> Iterator[Detail]:
     """The prompt, once: a second try asks the same."""
     shown = next((call for call in visit.calls if call.messages), None)
     if shown is not None:
         for message in shown.messages:
             yield Detail(str(message.get("role")), str(message.get("content")))
     elif visit.calls:
-        yield Detail("prompt", PURGED, "yellow")
+        yield Detail("prompt", purged, "yellow")
 
 
-def _call(call: CallStory, dot: str) -> Iterator[Detail]:
+def _call(call: CallStory, dot: str, purged: str) -> Iterator[Detail]:
     said = ["answer taken over" if call.reused_from else call.status.value]
     if call.reused_from:
         said.append(f"paid for as {call.reused_from}")
@@ -185,16 +170,19 @@ def _call(call: CallStory, dot: str) -> Iterator[Detail]:
     if call.answer is not None:
         yield Detail("answer", call.answer)
     elif call.response is not None and call.response.is_purged:
-        yield Detail("answer", PURGED, "yellow")
+        yield Detail("answer", purged, "yellow")
     if call.error is not None and call.error.code != "outcome_unknown":
         yield Detail("", failure_text(call.error), "yellow")
 
 
-def _changes(visit: Visit) -> Iterator[Detail]:
+def _changes(visit: Visit, purged: str) -> Iterator[Detail]:
     change = visit.change
     if change is None:
         if visit.output is not None and visit.output.is_purged:
-            yield Detail("row", PURGED, "yellow")
+            yield Detail("row", purged, "yellow")
+        elif visit.input is None and visit.output is not None and isinstance(visit.output.value, dict):
+            for name, value in visit.output.value.items():  # what a node made has nothing to be compared with
+                yield Detail(f"+ {safe(name)}", plain_text(value), "green")
         return
     for name, value in change.added.items():
         yield Detail(f"+ {safe(name)}", plain_text(value), "green")

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from elspeth_dagster.cli.amounts import counted, fields_text, milliseconds, ordinal, value_text
 from elspeth_dagster.cli.settings import shown_path
+from elspeth_dagster.cli.story_family import (
+    end_sentences,
+    is_told_elsewhere,
+    join_sentences,
+    origin_sentences,
+)
 from elspeth_dagster.cli.terminal import Terminal, safe
 from elspeth_dagster.landscape.invariants.files import file_of
 from elspeth_dagster.landscape.story import (
@@ -29,25 +35,40 @@ QUOTED_COLUMNS_MAX = 48
 
 def print_story(terminal: Terminal, explanation: Explanation) -> None:
     """A paragraph for each token."""
-    for token in explanation.tokens:
+    purged = purged_text(explanation)
+    for number, token in enumerate(explanation.tokens):
         terminal.line()
-        terminal.wrapped(" ".join(_sentences(explanation.row, token)))
+        row = explanation.row if number == 0 else None
+        terminal.wrapped(" ".join(_sentences(row, token, purged)))
+    left = explanation.tokens_total - len(explanation.tokens)
+    if left > 0:
+        terminal.line()
+        terminal.wrapped(f"{counted(left, 'more token')} came of this row: ask for one with --token.")
 
 
-def _sentences(row: SourceRow | None, token: TokenStory) -> Iterator[str]:
+def purged_text(explanation: Explanation) -> str:
+    """``purged on 2026-05-02``; just ``purged`` where no record says when."""
+    return f"purged on {explanation.purged_at[:10]}" if explanation.purged_at else "purged"
+
+
+def _sentences(row: SourceRow | None, token: TokenStory, purged: str) -> Iterator[str]:
     if row is not None:
-        yield from _origin(row)
-    else:
+        yield from _origin(row, purged)
+    if token.parents.total:
+        yield f"Token {safe(token.token_id)}:"
+        yield from origin_sentences(token)
+    elif row is None:
         yield f"Token {safe(token.token_id)} was made by {token.created_by_node_id}."
     for visit in token.visits:
-        yield from _visit(visit)
-    yield from _end(token)
+        if not is_told_elsewhere(token, visit):
+            yield from _visit(visit, purged)
+    yield from end_sentences(token) or _end(token)
 
 
-def _origin(row: SourceRow) -> Iterator[str]:
+def _origin(row: SourceRow, purged: str) -> Iterator[str]:
     source = (row.path and Path(row.path).name) or row.source_node_id
     if row.data.is_purged:
-        said = "; its values were purged"
+        said = f"; its values were {purged}"
     elif isinstance(row.data.value, dict):
         quoted = fields_text(row.data.value, fields_max=QUOTED_FIELDS_MAX, columns_max=QUOTED_COLUMNS_MAX)
         said = f" with {quoted}" if quoted else ""
@@ -66,7 +87,7 @@ def violation_text(violation: Violation) -> str:
     return f"{field} should be {safe(violation.expected)}, was {was} ({violation.code})"
 
 
-def _visit(visit: Visit) -> Iterator[str]:
+def _visit(visit: Visit, purged: str) -> Iterator[str]:
     node = visit.node_id
     if visit.status is StateStatus.OPEN:
         yield f"{node} has begun it."
@@ -77,20 +98,23 @@ def _visit(visit: Visit) -> Iterator[str]:
     elif visit.status is StateStatus.FAILED:
         asked = f"{_asked(visit.calls)} and failed it" if visit.calls else "failed it"
         took = f" It went on to {', '.join(visit.took)}, which takes what fails there." if visit.took else ""
-        yield f"{node} {asked}: {failure_text(visit.error)}.{took}"
+        yield f"{node} {asked}: {failure_text(visit.error, purged)}.{took}"
+        metadata = visit.context.get("coalesce")
+        if isinstance(metadata, dict):
+            yield from join_sentences(metadata)
     elif visit.routing is not None:
         yield f"{node} sent it to {visit.routing.port} because {_because(visit.routing)}."
     elif visit.calls:
-        yield f"{node} {_asked(visit.calls)}: {_made(visit)}."
+        yield f"{node} {_asked(visit.calls)}: {_made(visit, purged)}."
     elif visit.output is not None:
-        yield f"{node} {_made(visit)}."
+        yield f"{node} {_made(visit, purged)}."
 
 
-def _made(visit: Visit) -> str:
+def _made(visit: Visit, purged: str) -> str:
     """What a node did to the row."""
     change = visit.change
     if change is None:
-        return "changed it; the values were purged"
+        return f"changed it; the values were {purged}"
     if change.is_none:
         return "left it as it was"
     if visit.calls and change.added and not (change.removed or change.changed):
@@ -124,14 +148,14 @@ def _asked(calls: tuple[CallStory, ...]) -> str:
     return f"asked {safe(last.model_answered or last.model_requested)} ({', '.join(facts)})"
 
 
-def failure_text(failure: Failure | None) -> str:
+def failure_text(failure: Failure | None, purged: str = "purged") -> str:
     """A failure's code and message."""
     if failure is None:
         return "for a reason that was not recorded"
     if failure.message:
         return f"{safe(failure.message).rstrip('.')} ({failure.code})"
     if failure.is_purged:
-        return f"{failure.code}; the message was purged"
+        return f"{failure.code}; the message was {purged}"
     return failure.code
 
 

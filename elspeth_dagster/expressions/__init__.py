@@ -6,6 +6,14 @@ It imports `model` and jinja2's parser only. What a prompt is sent to, and what 
 from __future__ import annotations
 
 from elspeth_dagster.expressions.condition import Expression, expression_mistakes
+from elspeth_dagster.expressions.reading import values_read
 from elspeth_dagster.expressions.template import PromptTemplate, Rendered, template_mistakes
 
-__all__ = ["Expression", "PromptTemplate", "Rendered", "expression_mistakes", "template_mistakes"]
+__all__ = [
+    "Expression",
+    "PromptTemplate",
+    "Rendered",
+    "expression_mistakes",
+    "template_mistakes",
+    "values_read",
+]

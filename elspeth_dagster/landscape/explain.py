@@ -136,11 +136,9 @@ def _source_row(connection: Connection, graph: Graph, row: Found, violations: li
 
 
 def _token(connection: Connection, graph: Graph, token: Found) -> TokenStory:
-    states = connection.execute(
-        sa.select(node_states)
-        .where(node_states.c.token_id == token.token_id)
-        .order_by(node_states.c.started_at, node_states.c.attempt)
-    ).all()
+    found = connection.execute(sa.select(node_states).where(node_states.c.token_id == token.token_id)).all()
+    places = list(graph.kinds)  # in the pipeline's order, which tells visits of one instant apart
+    states = sorted(found, key=lambda one: (one.started_at, places.index(one.node_id), one.attempt))
     return TokenStory(
         token_id=token.token_id,
         branch=token.branch,

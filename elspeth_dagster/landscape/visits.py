@@ -43,9 +43,9 @@ class Graph:
 def graph_of(connection: Connection, run_id: str, values_read: ValuesRead) -> Graph:
     """The graph of a run."""
     known = connection.execute(
-        sa.select(nodes.c.node_id, nodes.c.kind, nodes.c.config_json, nodes.c.output_columns_json).where(
-            nodes.c.run_id == run_id
-        )
+        sa.select(nodes.c.node_id, nodes.c.kind, nodes.c.config_json, nodes.c.output_columns_json)
+        .where(nodes.c.run_id == run_id)
+        .order_by(nodes.c.sequence)
     ).all()
     takers: dict[tuple[str, str], tuple[str, ...]] = {}
     for feeder, port, taker in connection.execute(
