@@ -17,6 +17,7 @@
     |   +-- SchemaVersionError         it is of another version, or not a Landscape
     |   +-- AuditConflictError         the same id was recorded with another content
     |   +-- FenceLostError             another execution has taken this node over
+    +-- ExportError             a run cannot be exported to where it should go
     +-- ModelCallError          one request to a model that gave no answer
     |   +-- CapacityError       429, 503, 529: slow down and try again
     |   +-- TransientError      408, 409, 500, 502, 504, reset, time-out: try again, a few times
@@ -147,6 +148,12 @@ class FenceLostError(LandscapeError):
     """Another execution has taken this node over: this one must not write any more."""
 
     code = "fence_lost"
+
+
+class ExportError(ElspethError):
+    """A run cannot be exported to where it should go, or in that format."""
+
+    code = "export_refused"
 
 
 class ModelCallError(ElspethError):

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "explain": ("explain", "the whole story of one row"),
     "failures": ("failures", "what failed in a run, and why"),
     "verify": ("verify", "prove that a run's evidence is whole and unchanged"),
+    "export": ("export", "everything about a run, as files"),
     "db": ("db", "the Landscape's migrations"),
     "fake-model": ("fake_model", "serve a fake model, for demos and tests"),
 }

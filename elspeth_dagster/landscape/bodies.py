@@ -15,10 +15,11 @@ from elspeth_dagster.model.row import JSON, Row
 def body_of(connection: Connection, salt_id: str, content_hash: bytes) -> Body:
     """The body of a hash, parsed where it is JSON, as text where it is not."""
     found = payload_body(connection, salt_id, content_hash)
-    return Body(content_hash.hex(), None if found is None else _parsed(found), found is None)
+    return Body(content_hash.hex(), None if found is None else parsed_body(found), found is None)
 
 
-def _parsed(body: bytes) -> JSON:
+def parsed_body(body: bytes) -> JSON:
+    """A body as JSON where it is that, as text where it is not."""
     try:
         value: JSON = json.loads(body)
     except (ValueError, RecursionError):
