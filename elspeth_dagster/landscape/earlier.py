@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import (
     calls,
     node_executions,
@@ -37,6 +38,7 @@ class EarlierAnswer:
     body: bytes | None
 
 
+@patient
 def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str]) -> dict[str, int]:
     """The number of attempts that each of these tokens has had at the node; those without one are left out."""
     statement = (
@@ -48,6 +50,7 @@ def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str])
         return {str(token_id): int(attempt) for token_id, attempt in connection.execute(statement)}
 
 
+@patient
 def finished_tokens(database: Database, node_id: str, token_ids: Sequence[str]) -> frozenset[str]:
     """Which of these tokens the node has finished with, one way or the other."""
     statement = sa.select(node_states.c.token_id).where(
@@ -59,6 +62,7 @@ def finished_tokens(database: Database, node_id: str, token_ids: Sequence[str]) 
         return frozenset(connection.execute(statement).scalars())
 
 
+@patient
 def earlier_answers(
     database: Database, node_id: str, token_ids: Sequence[str]
 ) -> dict[str, list[EarlierAnswer]]:
@@ -104,6 +108,7 @@ def earlier_answers(
     return found
 
 
+@patient
 def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]:
     """The salts that were drawn before, so that a resumed source hashes alike."""
     statement = sa.select(row_salts.c.salt_id, row_salts.c.salt).where(row_salts.c.salt_id.in_(salt_ids))
@@ -111,6 +116,7 @@ def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]
         return {str(salt_id): bytes(salt) for salt_id, salt in connection.execute(statement)}
 
 
+@patient
 def known_hashes(database: Database, row_ids: Sequence[str]) -> dict[str, bytes]:
     """What was recorded of these rows' content."""
     statement = sa.select(rows.c.row_id, rows.c.data_hash).where(rows.c.row_id.in_(row_ids))
@@ -118,6 +124,7 @@ def known_hashes(database: Database, row_ids: Sequence[str]) -> dict[str, bytes]
         return {str(row_id): bytes(data_hash) for row_id, data_hash in connection.execute(statement)}
 
 
+@patient
 def rows_read_to_the_end(database: Database, run_id: str, source_node_id: str) -> int | None:
     """How many rows an execution of a source that read all of it found; None where none did."""
     statement = sa.select(sa.func.max(node_executions.c.rows_in)).where(
@@ -130,6 +137,7 @@ def rows_read_to_the_end(database: Database, run_id: str, source_node_id: str) -
     return None if found is None else int(found)
 
 
+@patient
 def count_rows(database: Database, run_id: str, source_node_id: str) -> int:
     """How many rows of a source are recorded in this run."""
     statement = (

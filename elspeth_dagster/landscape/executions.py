@@ -18,6 +18,7 @@ from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.heartbeat import STALE_S
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.records import Record, Unit, closed, opened
 from elspeth_dagster.landscape.registration import EndOf, RunRegistration, closed_attempt
 from elspeth_dagster.model import ids
@@ -27,6 +28,7 @@ from elspeth_dagster.model.outcome import CallStatus, ExecutionStatus, RunStatus
 from elspeth_dagster.model.row import JSON
 
 
+@patient
 def begin_execution(
     database: Database, run: RunRegistration, *, key: str, node_id: str, clock: Clock, end_of: EndOf
 ) -> ExecutionHandle:

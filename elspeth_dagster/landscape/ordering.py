@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_executions, node_states
 from elspeth_dagster.landscape.waiting import Feed, Waiting, waiting_tokens
 
@@ -41,6 +42,7 @@ class _Gap:
     before: bytes
 
 
+@patient
 def lost_rows(
     database: Database, *, run_id: str, node_id: str, execution_id: str, feeds: Sequence[Feed]
 ) -> list[LostRow]:

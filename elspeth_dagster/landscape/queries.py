@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import payloads, validation_errors
 from elspeth_dagster.model.canonical import parsed
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
 
 
+@patient
 def violations_of(database: Database, row_ids: Sequence[str]) -> dict[str, list[JSON]]:
     """Everything that was wrong with each of these source rows."""
     if not row_ids:
@@ -37,6 +39,7 @@ def violations_of(database: Database, row_ids: Sequence[str]) -> dict[str, list[
     return found
 
 
+@patient
 def error_details(database: Database, tokens: Sequence[Token]) -> dict[str, dict[str, JSON]]:
     """The message and detail of each of these failed tokens' errors, where they were kept and not purged."""
     wanted = {token.token_id: digest for token in tokens if (digest := _detail_hash(token)) is not None}

@@ -17,6 +17,7 @@ from elspeth_dagster.errors import ConfigChangedError
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, parsed, plain_hash
@@ -63,6 +64,7 @@ EndOf = Callable[[str], RunStatus | None]
 """Tells how the Dagster run of an id ended; None while it may still be alive."""
 
 
+@patient
 def register(database: Database, run: RunRegistration, *, clock: Clock, end_of: EndOf) -> str:
     """Make sure that the run, its graph and this attempt are recorded; returns the run's key.
 
@@ -227,6 +229,7 @@ def _register_attempt(
     store(connection, unit)
 
 
+@patient
 def close_attempt(
     database: Database,
     *,

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, payloads, row_salts, rows, tokens
 from elspeth_dagster.model.token import Token
 
@@ -56,6 +57,7 @@ def waiting_tokens(
     return heapq.merge(*streams, key=attrgetter("order_key"))
 
 
+@patient
 def count_waiting(database: Database, of: Waiting) -> int:
     """How many tokens wait."""
     with database.read() as connection:
@@ -68,8 +70,7 @@ def _one_feed(
     statement = _statement(of, feed, with_bodies=with_bodies)
     after = b""
     while True:
-        with database.read() as connection:
-            found = connection.execute(statement, {"after": after, "page": page_tokens}).all()
+        found = _page(database, statement, after, page_tokens)
         for (
             token_id,
             row_id,
@@ -105,6 +106,14 @@ def _one_feed(
         if len(found) < page_tokens:
             return
         after = found[-1].order_key
+
+
+@patient
+def _page(
+    database: Database, statement: Selected, after: bytes, page_tokens: int
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    with database.read() as connection:
+        return connection.execute(statement, {"after": after, "page": page_tokens}).all()
 
 
 def _count(connection: Connection, of: Waiting, feed: Feed) -> int:

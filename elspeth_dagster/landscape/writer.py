@@ -1,9 +1,10 @@
 """The one thread of a process that writes to the Landscape, in groups.
 
-Others hand it units of records and get a ticket: a future that is done when the unit is durable. What queues up while a
-commit runs becomes the next group. Each group belongs to one execution and checks, inside its transaction, that this
-execution still holds its fence. Nothing is dropped: a commit that fails fails the tickets, and every later unit of that
-execution with the same error.
+Others hand it units of records and get a ticket: a future that is done when the unit is durable. What queues up while
+a commit runs becomes the next group. Each group belongs to one execution and checks, inside its transaction, that this
+execution still holds its fence. A group that met a lock or a lost connection is committed again, whole; what comes
+meanwhile queues, and as no ticket is done, no call leaves. Nothing is dropped: a commit that fails for good fails the
+tickets, and every later unit of that execution with the same error.
 
 `_queue` is the only shared state, and `_door` makes sure that nothing is put into it once it is closed; the thread
 owns the rest.
@@ -16,18 +17,17 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from elspeth_dagster.errors import ElspethError, LandscapeError
+from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape import heartbeat
 from elspeth_dagster.landscape.commit import check_fence, store
 from elspeth_dagster.landscape.database import Database, is_passing
 from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.patience import AWAY_S_MAX, persist
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.tickets import LoopTicket, Ticket, loop_ticket, settle, thread_ticket
-from elspeth_dagster.model.clock import Clock, jitter
+from elspeth_dagster.model.clock import Clock
 
 GROUP_RECORDS_MAX: Final = 500  # enough to spread one fsync thin, little enough to keep a caller's wait short
-COMMIT_TRIES_MAX: Final = 8  # with doubling waits: about 6 s of a database that locks, fails over or restarts
-RETRY_WAIT_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ class _Job:
 class LandscapeWriter:
     """Commits units of records in groups, in the order they came."""
 
-    def __init__(self, database: Database, *, clock: Clock) -> None:
+    def __init__(self, database: Database, *, clock: Clock, patience_s: float = AWAY_S_MAX) -> None:
         self._database = database
         self._clock = clock
+        self._patience_s = patience_s
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._door = threading.Lock()
@@ -143,21 +144,14 @@ class LandscapeWriter:
         settle((job.ticket for job in group), execution.failure)
 
     def _commit_with_retries(self, execution: ExecutionHandle, unit: Unit) -> None:
-        wait_s = RETRY_WAIT_S
-        for tries_left in range(COMMIT_TRIES_MAX - 1, -1, -1):
-            try:
-                with self._database.write() as connection:
-                    check_fence(connection, execution)
-                    store(connection, unit)
-                    if heartbeat.is_due(execution, self._clock):
-                        heartbeat.beat(connection, execution, self._clock)
-            except ElspethError as error:
-                if not tries_left or not is_passing(error.__cause__ or error):
-                    raise
-                threading.Event().wait(wait_s * jitter())
-                wait_s *= 2
-            else:
-                return
+        persist(lambda: self._commit_once(execution, unit), clock=self._clock, patience_s=self._patience_s)
+
+    def _commit_once(self, execution: ExecutionHandle, unit: Unit) -> None:
+        with self._database.write() as connection:
+            check_fence(connection, execution)
+            store(connection, unit)
+            if heartbeat.is_due(execution, self._clock):
+                heartbeat.beat(connection, execution, self._clock)
 
     def _beat_idle(self) -> None:
         execution = self._watched

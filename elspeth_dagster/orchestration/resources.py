@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import AWAY_S_MAX
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import SystemClock
 
@@ -37,7 +38,7 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             LandscapeError: it cannot be opened, or is of another version.
         """
-        database = Database(self.resolved_url())
+        database = Database(self.resolved_url(), patience_s=AWAY_S_MAX)
         try:
             database.ensure_schema()
             writer = LandscapeWriter(database, clock=SystemClock())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import sqlalchemy as sa
 
@@ -12,6 +14,7 @@ from tests.landscape.material import count_of
 from tests.landscape.test_schema import described
 
 WRITERS = {"sqlite": 4, "postgresql": 8}
+MANY_WRITERS = {"sqlite": 8, "postgresql": 16}
 
 
 def test_processes_that_create_one_database_at_once_all_find_it_whole(empty_url: str) -> None:
@@ -24,8 +27,14 @@ def test_processes_that_create_one_database_at_once_all_find_it_whole(empty_url:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-def test_processes_that_write_at_once_lose_nothing(backend: str, url: str) -> None:
-    wrote = at_once(WRITERS[backend], write_rows, url)
+@pytest.mark.parametrize(
+    "writers", [WRITERS, pytest.param(MANY_WRITERS, marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_processes_that_write_at_once_lose_nothing(
+    backend: str, url: str, writers: Mapping[str, int]
+) -> None:
+    """No lock and no deadlock reaches anybody: a process that met one would fail here."""
+    wrote = at_once(writers[backend], write_rows, url)
 
     database = Database(url)
     expected = sorted(row_id for row_ids in wrote for row_id in row_ids)
@@ -34,7 +43,7 @@ def test_processes_that_write_at_once_lose_nothing(backend: str, url: str) -> No
         with database.read() as connection:
             assert connection.execute(sa.select(column).order_by(column)).scalars().all() == expected
     assert count_of(database, "payloads") == len(expected) + UNITS * SHARED
-    assert count_of(database, "node_executions") == WRITERS[backend]
+    assert count_of(database, "node_executions") == writers[backend]
     if backend == "postgresql":
         with database.read() as connection:
             query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"

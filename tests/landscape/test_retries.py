@@ -14,11 +14,13 @@ from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError
 
 from elspeth_dagster.errors import LandscapeUnavailableError
-from elspeth_dagster.landscape import writer as writer_module
-from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape import patience
+from elspeth_dagster.landscape.database import BUSY_TIMEOUT_MS, Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
+from elspeth_dagster.landscape.patience import AWAY_S_MAX, persist
 from elspeth_dagster.landscape.records import Unit
-from elspeth_dagster.landscape.writer import COMMIT_TRIES_MAX, LandscapeWriter
+from elspeth_dagster.landscape.waiting import Feed, Waiting, count_waiting
+from elspeth_dagster.landscape.writer import LandscapeWriter
 from tests.landscape.gate import PATIENCE_S
 from tests.landscape.material import FakeClock, begun, count_of, done_state, open_state, source_unit
 
@@ -26,20 +28,30 @@ from tests.landscape.material import FakeClock, begun, count_of, done_state, ope
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many tries as ever, without the waits."""
-    monkeypatch.setattr(writer_module, "RETRY_WAIT_S", 0.0001)
+    monkeypatch.setattr(patience, "WAIT_S", 0.0001)
+    monkeypatch.setattr(patience, "WAIT_S_MAX", 0.001)
+
+
+TRY_S = BUSY_TIMEOUT_MS / 1000
+TRIES_MAX = int(AWAY_S_MAX / TRY_S)
 
 
 class Rival:
-    """Holds SQLite's write lock in a connection of its own, and lets go after so many failures of the others."""
+    """Holds SQLite's write lock in a connection of its own, and lets go after so many failures of the others.
 
-    def __init__(self, path: Path, *, failures: int) -> None:
+    Each failure took as long as the busy time-out would have made it take.
+    """
+
+    def __init__(self, path: Path, *, failures: int, clock: FakeClock) -> None:
         self.seen = 0
+        self._clock = clock
         self._failures = failures
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def notice(self, _context: ExceptionContext) -> None:
         self.seen += 1
+        self._clock.advance(TRY_S)
         if self.seen == self._failures:
             self._connection.execute("ROLLBACK")
 
@@ -59,12 +71,12 @@ def hasty(tmp_path: Path) -> Iterator[Database]:
     database.dispose()
 
 
-@pytest.mark.parametrize("failures", [1, COMMIT_TRIES_MAX - 1])
+@pytest.mark.parametrize("failures", [1, TRIES_MAX - 1])
 def test_a_locked_database_is_tried_again_until_it_is_free(
     hasty: Database, clock: FakeClock, tmp_path: Path, failures: int
 ) -> None:
     handle = begun(hasty, clock=clock)
-    with closing(Rival(tmp_path / "hasty.db", failures=failures)) as rival:
+    with closing(Rival(tmp_path / "hasty.db", failures=failures, clock=clock)) as rival:
         sa.event.listen(hasty.engine, "handle_error", rival.notice)
         writer = LandscapeWriter(hasty, clock=clock)
 
@@ -79,7 +91,7 @@ def test_a_database_that_stays_locked_stops_the_node(
     hasty: Database, clock: FakeClock, tmp_path: Path
 ) -> None:
     handle = begun(hasty, clock=clock)
-    with closing(Rival(tmp_path / "hasty.db", failures=COMMIT_TRIES_MAX + 1)) as rival:
+    with closing(Rival(tmp_path / "hasty.db", failures=TRIES_MAX + 1, clock=clock)) as rival:
         sa.event.listen(hasty.engine, "handle_error", rival.notice)
         writer = LandscapeWriter(hasty, clock=clock)
 
@@ -87,7 +99,7 @@ def test_a_database_that_stays_locked_stops_the_node(
             writer.write(handle, source_unit(handle, [0]))
 
         writer.close()
-    assert rival.seen == COMMIT_TRIES_MAX
+    assert rival.seen == TRIES_MAX
     assert count_of(hasty, "rows") == 0
 
 
@@ -177,6 +189,50 @@ def test_a_connection_that_breaks_in_the_middle_is_replaced(
     assert count_of(database, "rows") == 3
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("patience_s", [0.0, AWAY_S_MAX])
+def test_only_the_reads_of_a_running_node_are_patient(url: str, patience_s: float) -> None:
+    database, rival = Database(url, patience_s=patience_s), Database(url)
+    waiting = Waiting("no run", "no node", [Feed("source", "out", is_source=True)])
+    statements = 0
+
+    def break_once(connection: Connection, *_: object) -> None:
+        nonlocal statements
+        statements += 1
+        driver = connection.connection.driver_connection
+        if statements == 1:
+            assert isinstance(driver, psycopg.Connection)
+            with rival.write() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({driver.info.backend_pid})")
+
+    with database.read():
+        sa.event.listen(database.engine, "before_cursor_execute", break_once)
+
+    if patience_s:
+        assert count_waiting(database, waiting) == 0
+    else:
+        with pytest.raises(LandscapeUnavailableError, match="terminat"):
+            count_waiting(database, waiting)
+
+    rival.dispose()
+    database.dispose()
+
+
+def test_patience_ends_with_the_last_failure(clock: FakeClock) -> None:
+    tries = 0
+
+    def fail() -> None:
+        nonlocal tries
+        tries += 1
+        clock.advance(1)
+        raise LandscapeUnavailableError("away") from lost_answer("sqlite")
+
+    with pytest.raises(LandscapeUnavailableError, match="away"):
+        persist(fail, clock=clock, patience_s=10)
+
+    assert tries == 10
+
+
 def test_a_full_disk_stops_the_node_with_the_databases_words(
     hasty: Database, clock: FakeClock, tmp_path: Path
 ) -> None:
@@ -191,8 +247,9 @@ def test_a_full_disk_stops_the_node_with_the_databases_words(
     for number in range(100):
         unit.insert("payloads", ("row", number.to_bytes(4, "big"), b"x" * 10_000))
 
-    with pytest.raises(LandscapeUnavailableError, match="full"):
+    with pytest.raises(LandscapeUnavailableError, match=r"no space left: .*full") as refused:
         writer.write(handle, unit)
 
     writer.close()
+    assert "free some space, then resume" in str(refused.value)
     assert count_of(hasty, "payloads") == 0
