@@ -1,4 +1,4 @@
-"""The code location: every pipeline under `pipelines/defs/`, with the Landscape and the executor they share."""
+"""The code location: every pipeline under `pipelines/defs/`, with what they share: Landscape, executor, sensor."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 
 import elspeth_dagster  # noqa: F401 - a workspace in a checkout that is not installed finds the package through this
-from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource, landscape_url
+from elspeth_dagster.orchestration.build import shared_definitions
+from elspeth_dagster.orchestration.resources import LandscapeResource, landscape_url
 
 PROJECT = Path(__file__).parent
 
@@ -16,8 +17,5 @@ def defs() -> dg.Definitions:
     """Load the components, and give them what they share."""
     if str(PROJECT) not in sys.path:  # `pipelines` is this project's own, not part of the installed package
         sys.path.insert(0, str(PROJECT))
-    shared = dg.Definitions(
-        resources={LANDSCAPE_KEY: LandscapeResource(url=landscape_url(PROJECT))},
-        executor=dg.in_process_executor,
-    )
+    shared = shared_definitions(LandscapeResource(url=landscape_url(PROJECT)))
     return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=PROJECT), shared)

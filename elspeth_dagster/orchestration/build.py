@@ -8,6 +8,7 @@ import dagster as dg
 from elspeth_dagster.orchestration.assets import asset_keys, pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.orchestration.tending import runs_sensor
 from elspeth_dagster.orchestration.watch import watch_sensor
 from elspeth_dagster.pipeline import Pipeline, load_pipeline
 from elspeth_dagster.pipeline.graph import SOURCE
@@ -27,10 +28,16 @@ def pipeline_definitions(pipeline: Pipeline) -> dg.Definitions:
 
 def build_definitions(pipeline: Pipeline, *, landscape: LandscapeResource | None = None) -> dg.Definitions:
     """Everything that a code location of just this pipeline needs."""
-    resources = dg.Definitions(
-        resources={LANDSCAPE_KEY: landscape or LandscapeResource()}, executor=dg.in_process_executor
+    return dg.Definitions.merge(pipeline_definitions(pipeline), shared_definitions(landscape))
+
+
+def shared_definitions(landscape: LandscapeResource | None = None) -> dg.Definitions:
+    """What the pipelines of a code location share: the Landscape, the executor, and the sensor that tends to runs."""
+    return dg.Definitions(
+        resources={LANDSCAPE_KEY: landscape or LandscapeResource()},
+        executor=dg.in_process_executor,
+        sensors=[runs_sensor],
     )
-    return dg.Definitions.merge(pipeline_definitions(pipeline), resources)
 
 
 def pipeline_job(pipeline: Pipeline) -> Any:

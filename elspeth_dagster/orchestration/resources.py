@@ -38,14 +38,26 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             LandscapeError: it cannot be opened, or is of another version.
         """
-        database = Database(self.resolved_url(), patience_s=AWAY_S_MAX)
-        try:
-            database.ensure_schema()
+        with self.database(patience_s=AWAY_S_MAX) as database:
             writer = LandscapeWriter(database, clock=SystemClock())
             try:
                 yield database, writer
             finally:
                 writer.close()
+
+    @contextlib.contextmanager
+    def database(self, *, patience_s: float = 0.0) -> Iterator[Database]:
+        """An open Landscape, for who reads, or writes what is no node's; made on first use.
+
+        One that is away is waited for for ``patience_s``.
+
+        Raises:
+            LandscapeError: it cannot be opened, or is of another version.
+        """
+        database = Database(self.resolved_url(), patience_s=patience_s)
+        try:
+            database.ensure_schema()
+            yield database
         finally:
             database.dispose()
 
