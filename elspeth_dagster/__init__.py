@@ -12,18 +12,26 @@ if TYPE_CHECKING:
     from elspeth_dagster.errors import ElspethError
     from elspeth_dagster.orchestration.build import build_definitions
     from elspeth_dagster.orchestration.component import PipelineComponent
-    from elspeth_dagster.orchestration.resources import LandscapeResource
+    from elspeth_dagster.orchestration.resources import LandscapeResource, ModelResource
     from elspeth_dagster.pipeline import load_pipeline
 
 _HOMES = {
     "ElspethError": "elspeth_dagster.errors",
     "LandscapeResource": "elspeth_dagster.orchestration.resources",
+    "ModelResource": "elspeth_dagster.orchestration.resources",
     "PipelineComponent": "elspeth_dagster.orchestration.component",
     "build_definitions": "elspeth_dagster.orchestration.build",
     "load_pipeline": "elspeth_dagster.pipeline",
 }
 
-__all__ = ["ElspethError", "LandscapeResource", "PipelineComponent", "build_definitions", "load_pipeline"]
+__all__ = [
+    "ElspethError",
+    "LandscapeResource",
+    "ModelResource",
+    "PipelineComponent",
+    "build_definitions",
+    "load_pipeline",
+]
 
 
 def __getattr__(name: str) -> object:

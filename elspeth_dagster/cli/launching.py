@@ -18,7 +18,7 @@ from elspeth_dagster.cli.settings import Settings
 from elspeth_dagster.cli.stopped import Stopped, print_stopped, stopped_nodes
 from elspeth_dagster.cli.summary_text import print_summary
 from elspeth_dagster.cli.terminal import stdout_terminal
-from elspeth_dagster.errors import MissingSecretError
+from elspeth_dagster.errors import LaunchError, MissingSecretError
 from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.registration import close_attempt
@@ -31,6 +31,7 @@ from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.orchestration.launched import Ended, Launched
 from elspeth_dagster.pipeline import Pipeline
+from elspeth_dagster.pipeline.launched import outside_models
 
 REFUSALS: Final = frozenset({"already_running", "config_changed", "missing_secret"})
 """Codes of nodes that never began: the run was refused, it did not fail."""
@@ -83,8 +84,16 @@ def refuse_missing_keys(pipeline: Pipeline) -> None:
     """Raise for the first key that is missing, naming them all.
 
     Raises:
+        LaunchError: a step's model is a Dagster resource, which only a code location has.
         MissingSecretError: a variable that a model needs is not set.
     """
+    outside = sorted(outside_models(pipeline))
+    if outside:
+        raise LaunchError(
+            f"The model {outside[0]!r} is not declared: it would have to be a Dagster resource.",
+            where="models:, which has " + (", ".join(pipeline.head.models) or "none"),
+            hint="declare it under `models:`, or materialize the pipeline in its code location",
+        )
     missing = missing_keys(pipeline)
     if missing:
         first = missing[0]

@@ -16,6 +16,7 @@ from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline import Node, Pipeline, Port, load_pipeline
+from elspeth_dagster.pipeline.launched import outside_models
 
 LABEL_COLUMNS: Final = 9
 
@@ -94,6 +95,10 @@ def _routes(pipeline: Pipeline, node: Node) -> list[tuple[str, tuple[str, ...], 
 
 def _print_notes(terminal: Terminal, pipeline: Pipeline) -> None:
     notes = [f"{error.what.rstrip('.')}: {error.hint}." for error in missing_keys(pipeline)]
+    notes += [
+        f"The model {name!r} is not declared: a Dagster resource."
+        for name in sorted(outside_models(pipeline))
+    ]
     notes += pipeline.warnings
     if notes:
         terminal.line()

@@ -15,11 +15,13 @@ from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
 from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
+from elspeth_dagster.orchestration.launch_config import config_schema, op_name
 from elspeth_dagster.orchestration.metadata import materialization_metadata
 from elspeth_dagster.orchestration.partitioning import backfill_policy, partitions_def
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
 from elspeth_dagster.orchestration.step import run_in_step
 from elspeth_dagster.pipeline import Node, Pipeline, Port
+from elspeth_dagster.pipeline.launched import outside_models
 from elspeth_dagster.runtime.node_run import NodeReport
 
 _KIND_TAGS = {
@@ -61,11 +63,11 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
     keys = asset_keys(pipeline, node)
 
     @dg.multi_asset(
-        name=f"{pipeline.name}__{node.node_id}",
+        name=op_name(pipeline.name, node.node_id),
         specs=[_spec(pipeline, node, key, types) for key in keys],
         check_specs=[spec for key in keys for spec in _check_specs(node, key)],
-        required_resource_keys={LANDSCAPE_KEY},
-        config_schema=_config_schema(node),
+        required_resource_keys={LANDSCAPE_KEY, *outside_models(pipeline)},
+        config_schema=config_schema(node),
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
         partitions_def=partitions_def(pipeline),
         backfill_policy=backfill_policy(pipeline),
@@ -78,15 +80,6 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
         yield from _results(context, pipeline, node, reports)
 
     return compute
-
-
-def _config_schema(node: Node) -> dict[str, dg.Field] | None:
-    if node.role != "source":
-        return None
-    limit = dg.Field(
-        dg.Noneable(int), default_value=None, is_required=False, description="Read at most this many records."
-    )
-    return {"limit": limit}
 
 
 def _spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.AssetSpec:

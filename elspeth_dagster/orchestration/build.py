@@ -7,6 +7,7 @@ import dagster as dg
 
 from elspeth_dagster.orchestration.assets import asset_keys, pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
+from elspeth_dagster.orchestration.launch_config import op_name
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
 from elspeth_dagster.orchestration.tending import runs_sensor
 from elspeth_dagster.orchestration.watch import watch_sensor
@@ -69,7 +70,7 @@ def run_config(pipeline: Pipeline, *, limit: int | None) -> dict[str, object]:
     """The run configuration of a launch."""
     if limit is None:
         return {}
-    return {"ops": {f"{pipeline.name}__{SOURCE}": {"config": {"limit": limit}}}}
+    return {"ops": {op_name(pipeline.name, SOURCE): {"config": {"limit": limit}}}}
 
 
 def job_of_file(path: str, landscape_url: str) -> dg.JobDefinition:

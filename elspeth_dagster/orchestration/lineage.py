@@ -49,6 +49,12 @@ def launched_by(run: DagsterRun) -> str | None:
     return None
 
 
+def run_tags(pipeline: str, run_id: str, partition: str | None) -> dict[str, str]:
+    """What a Dagster run is found by in the runs' list."""
+    tags = {"elspeth/run_id": run_id, "elspeth/pipeline": pipeline}
+    return tags if partition is None else {**tags, "elspeth/partition": partition}
+
+
 def versions() -> dict[str, str | None]:
     """What ran: the versions of this package, Dagster and Python, and the commit where it is known."""
     return {

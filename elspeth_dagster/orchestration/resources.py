@@ -1,4 +1,4 @@
-"""The Landscape as a Dagster resource."""
+"""The Landscape, and models, as Dagster resources."""
 
 import contextlib
 import os
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.patience import AWAY_S_MAX
 from elspeth_dagster.landscape.writer import LandscapeWriter
+from elspeth_dagster.llm import ModelSettings, resolve_key
 from elspeth_dagster.model.clock import SystemClock
 
 LANDSCAPE_VARIABLE = "ELSPETH_LANDSCAPE_URL"
@@ -60,6 +62,52 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield database
         finally:
             database.dispose()
+
+
+class ModelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A model that steps may name, shared by the pipelines of a code location.
+
+    A step says ``model: judge``, and the code location has a resource ``judge``. The fields are those of an entry of
+    ``models:``; ``api_key`` may hold the key itself, as ``dg.EnvVar("OPENAI_API_KEY")``: it is never recorded.
+    """
+
+    model: str = Field(description="The model's name, as its provider calls it.")
+    provider: str = Field(default="openai", description="openai, azure or openrouter.")
+    base_url: str | None = Field(default=None, description="Another address than the provider's.")
+    api_key: str | None = Field(default=None, description='The key, as `dg.EnvVar("OPENAI_API_KEY")`.')
+    api_key_env: str | None = Field(default=None, description="Or the name of the variable that holds it.")
+    api_version: str | None = Field(default=None, description="Azure's.")
+    deployment: str | None = Field(default=None, description="Azure's.")
+    price: dict[str, float] | None = Field(
+        default=None, description="US dollars per million tokens: input, output."
+    )
+    timeout_s: float = Field(default=60.0, description="Bounds a whole request, in seconds.")
+
+    def settings(self) -> ModelSettings:
+        """The model as a declaration would say it, without the key.
+
+        Raises:
+            LaunchError: the settings cannot be.
+        """
+        given = {name: getattr(self, name) for name in type(self).model_fields if name != "api_key"}
+        try:
+            return ModelSettings.model_validate(
+                {key: value for key, value in given.items() if value is not None}
+            )
+        except ValidationError as error:
+            raise LaunchError(
+                f"The model resource cannot be: {error.errors()[0]['msg']}.",
+                where=f"model {self.model!r}",
+                hint="mend the ModelResource in the code location",
+            ) from error
+
+    def key(self) -> str:
+        """The key, for who calls the model.
+
+        Raises:
+            MissingSecretError: there is none.
+        """
+        return self.api_key or resolve_key(self.settings(), os.environ)
 
 
 def landscape_url(project: Path) -> str:

@@ -15,11 +15,13 @@ from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.orchestration.interruption import interruptible
-from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, versions
+from elspeth_dagster.orchestration.launch_config import changes_of, limit_of
+from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, run_tags, versions
 from elspeth_dagster.orchestration.liveness import driving_pid
 from elspeth_dagster.orchestration.progress_log import ProgressLog
-from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
+from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource, ModelResource
 from elspeth_dagster.pipeline import Node, Pipeline
+from elspeth_dagster.pipeline.launched import as_launched, outside_models
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
@@ -58,28 +60,43 @@ def _run(
     progress: ProgressLog,
 ) -> NodeReport:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
-    config = context.op_execution_context.op_config or {}
+    resources: dict[str, ModelResource] = {
+        name: getattr(context.resources, name) for name in outside_models(pipeline)
+    }
+    pipeline = as_launched(
+        pipeline,
+        models={name: resource.settings() for name, resource in resources.items()},
+        changes=changes_of(pipeline, context.run.run_config),
+    )
+    identity = _identity(context, partition)
+    _tag(context, run_tags(pipeline.name, identity.run_id, identity.partition_key))
     with landscape.session() as (database, writer):
         engine = Engine(
             database=database,
             writer=writer,
             clock=SystemClock(),
             stop=stop,
-            model_of=partial(_model, pipeline),
+            model_of=partial(_model, pipeline, resources),
             end_of=partial(end_of, context.instance),
             on_begin=progress.begin,
         )
         return run_node(
             pipeline,
             node.node_id,
-            run=_identity(context, partition),
+            run=identity,
             engine=engine,
-            limit=config.get("limit"),
+            limit=limit_of(pipeline, context.run.run_config),
         )
 
 
 def _log(context: dg.AssetExecutionContext, text: str, fields: Mapping[str, JSON]) -> None:
     context.log.info(text, extra={"elspeth": dict(fields)})
+
+
+def _tag(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
+    missing = {name: value for name, value in tags.items() if context.run.tags.get(name) != value}
+    if missing:
+        context.instance.add_run_tags(context.run.run_id, missing)
 
 
 def _cancel(context: dg.AssetExecutionContext) -> None:
@@ -99,9 +116,10 @@ def _failure(error: ElspethError) -> dg.Failure:
     )
 
 
-def _model(pipeline: Pipeline, name: str) -> Model:
+def _model(pipeline: Pipeline, resources: Mapping[str, ModelResource], name: str) -> Model:
     settings = pipeline.head.models[name]
-    return Model(settings, resolve_key(settings, os.environ))
+    key = resources[name].key() if name in resources else resolve_key(settings, os.environ)
+    return Model(settings, key)
 
 
 def _identity(context: dg.AssetExecutionContext, partition: str | None) -> RunIdentity:

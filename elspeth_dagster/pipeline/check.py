@@ -22,7 +22,7 @@ from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.branches import Branches
-from elspeth_dagster.pipeline.graph import Node, Pipeline, Port, model_decision, port_of
+from elspeth_dagster.pipeline.graph import Node, Pipeline, Port, decision_of, port_of
 from elspeth_dagster.pipeline.merged_columns import colliding, merged_shapes
 from elspeth_dagster.pipeline.parts import Part, Parts
 from elspeth_dagster.pipeline.places import Places
@@ -35,6 +35,9 @@ SHAPES_MAX: Final = 64
 
 ReportMistake = Callable[[DeclarationPath, Mistake], None]
 """Takes the node's path, and the mistake below it."""
+
+_DEFAULT_MODEL: Final = "default"
+"""What a step asks that names no model: it must be declared, since nobody meant a resource."""
 
 _ERROR_PORTS = frozenset({ERROR_PORT, INVALID_PORT})
 
@@ -74,7 +77,7 @@ class Checked:
             ports=self.wiring.ports(name) or (),
             columns_in=_together(self.shapes_in[name]),
             columns_out=_together(self.shapes_out[name]),
-            decision=_decision(part.config, head, home),
+            decision=decision_of(part.config, head.models, home),
             takes_errors=frozenset(port for port in inputs if port.name in _ERROR_PORTS),
             line=places.line(part.path),
         )
@@ -211,7 +214,10 @@ def _rests_on(mistake: Mistake, doubtful: frozenset[str]) -> bool:
 
 
 def _model_mistakes(config: NodeConfig, models: tuple[str, ...] | None) -> Iterator[Mistake]:
-    if isinstance(config, LlmConfig) and models is not None and config.model not in models:
+    """A name that is like a declared one is a slip of the pen; any other is taken for a Dagster resource's."""
+    if not isinstance(config, LlmConfig) or models is None or config.model in models:
+        return
+    if suggest(config.model, models) or config.model == _DEFAULT_MODEL:
         listed = ", ".join(models) or "none"
         what = f"There is no model {config.model!r}.{suggest(config.model, models)} Models: {listed}."
         yield Mistake(("model",), what)
@@ -230,10 +236,3 @@ def _same_files(wiring: Wiring, home: Home) -> Iterator[tuple[DeclarationPath, s
         owner = owners.setdefault(file, name)
         if owner != name:
             yield (*part.path, "path"), f"It is the file of {owner!r} too: one would overwrite the other."
-
-
-def _decision(config: NodeConfig, head: Head, home: Home) -> dict[str, JSON]:
-    decision = config.decision(home)
-    if isinstance(config, LlmConfig):
-        decision["model"] = model_decision(head.models[config.model])
-    return decision

@@ -10,6 +10,7 @@ from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Columns, Home, NodeConfig
+from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.pipeline.places import Places
 from elspeth_dagster.pipeline.spec import Head
 
@@ -26,6 +27,15 @@ _MODEL_DECIDES = frozenset({"provider", "model", "base_url", "deployment", "api_
 def model_decision(settings: ModelSettings) -> dict[str, JSON]:
     """What of a model can change a decision."""
     return settings.model_dump(mode="json", include=set(_MODEL_DECIDES))
+
+
+def decision_of(config: NodeConfig, models: Mapping[str, ModelSettings], home: Home) -> dict[str, JSON]:
+    """What can change a node's decisions; of a model that is not known before the launch, its name."""
+    decision = config.decision(home)
+    if isinstance(config, LlmConfig):
+        settings = models.get(config.model)
+        decision["model"] = {"resource": config.model} if settings is None else model_decision(settings)
+    return decision
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,0 +1,64 @@
+"""What an operator may change in Dagster's launchpad, with the declaration's own values as defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.pipeline import Node, Pipeline
+from elspeth_dagster.pipeline.graph import SOURCE
+from elspeth_dagster.pipeline.launched import Change
+from elspeth_dagster.pooling import PoolConfig
+
+_PLAIN: Final = (bool, int, float, str)
+
+
+def op_name(pipeline: str, node_id: str) -> str:
+    """The op of a node, and its key under `ops:` in a run's configuration."""
+    return f"{pipeline}__{node_id}"
+
+
+def config_schema(node: Node) -> dict[str, dg.Field] | None:
+    """The form of one node; None where there is nothing to change."""
+    if node.role == "source":
+        return {"limit": _optional(dg.Noneable(int), None, "Read at most this many records.")}
+    if isinstance(node.config, LlmConfig):
+        model = _optional(str, node.config.model, "The name of a declared model, or of a model resource.")
+        return {"model": model, "pool": dg.Field(_pool_form(node.config.pool), is_required=False)}
+    return None
+
+
+def _pool_form(pool: PoolConfig) -> dict[str, dg.Field]:
+    return {
+        name: _optional(type(value), value, PoolConfig.model_fields[name].description)
+        for name, value in pool.model_dump().items()
+        if isinstance(value, _PLAIN)
+    }
+
+
+def _optional(kind: Any, default: object, description: str | None) -> dg.Field:
+    return dg.Field(kind, default_value=default, is_required=False, description=description)
+
+
+def changes_of(pipeline: Pipeline, run_config: Mapping[str, Any]) -> dict[str, Change]:
+    """What a run's configuration says about each llm step, the ones that other processes work on included."""
+    changes: dict[str, Change] = {}
+    for node_id in pipeline.nodes:
+        given = _given(pipeline, run_config, node_id)
+        if "model" in given or "pool" in given:
+            changes[node_id] = Change(given.get("model"), given.get("pool") or {})
+    return changes
+
+
+def limit_of(pipeline: Pipeline, run_config: Mapping[str, Any]) -> int | None:
+    """The most records that the source reads."""
+    limit = _given(pipeline, run_config, SOURCE).get("limit")
+    return limit if isinstance(limit, int) else None
+
+
+def _given(pipeline: Pipeline, run_config: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
+    ops = run_config.get("ops") or {}
+    return (ops.get(op_name(pipeline.name, node_id)) or {}).get("config") or {}
