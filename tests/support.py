@@ -48,8 +48,14 @@ class Project:
         (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
         return dg.DagsterInstance.from_config(str(self.dagster_home))
 
-    def run(self, *, limit: int | None = None, resume: str | None = None) -> dg.JobExecutionResult:
-        """Launch the pipeline; ``resume`` names the Dagster run to go on from."""
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        resume: str | None = None,
+        select: Sequence[dg.AssetKey] | None = None,
+    ) -> dg.JobExecutionResult:
+        """Launch the pipeline, or the assets of ``select``; ``resume`` names the Dagster run to go on from."""
         config = dict(QUIET)
         if limit is not None:
             name = yaml.safe_load(self.declaration.read_text())["name"]
@@ -71,6 +77,7 @@ class Project:
                 tags=tags,
                 raise_on_error=False,
                 reexecution_options=options,
+                asset_selection=select,
             )
 
     def query(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:

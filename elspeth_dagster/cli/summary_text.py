@@ -10,6 +10,7 @@ from typing import Final
 from elspeth_dagster.cli.amounts import counted, duration, milliseconds, moment, money, rate
 from elspeth_dagster.cli.settings import Settings, shown_path
 from elspeth_dagster.cli.terminal import Cell, Terminal, safe
+from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.invariants.files import file_of
 from elspeth_dagster.landscape.node_summary import NodeSummary, Usage
 from elspeth_dagster.landscape.summary import Ending, RunSummary
@@ -266,7 +267,11 @@ def print_nodes(terminal: Terminal, nodes: Sequence[NodeSummary]) -> None:
     rows = [[Cell(name, "dim", is_number=at > 2) for at, name in enumerate(head)]]  # noqa: PLR2004 - numbers from the fourth on
     for node in nodes:
         status = "waiting" if node.status is None else node.status.value
-        style = {"completed": "green", "failed": "red", "waiting": "dim"}.get(status, "yellow")
+        if node.kind == ADOPTED:
+            status = "earlier run"
+        style = {"completed": "green", "failed": "red", "waiting": "dim", "earlier run": "dim"}.get(
+            status, "yellow"
+        )
         pace = "" if not node.rows_per_second else rate(node.rows_per_second)
         numbers = (
             f"{node.rows_in:,}", f"{node.rows_out:,}", f"{node.rows_failed:,}" if node.rows_failed else "",

@@ -47,7 +47,13 @@ def explain_row(
         LandscapeError: the run has no such row.
     """
     with database.read() as connection:
-        question = sa.select(rows).where(rows.c.run_id == run.run_id, rows.c.row_index == row_index)
+        # By its tokens: a run of a part of the graph adopts those of another run's rows.
+        question = (
+            sa.select(rows)
+            .join(tokens, tokens.c.row_id == rows.c.row_id)
+            .where(tokens.c.run_id == run.run_id, rows.c.row_index == row_index)
+            .limit(1)
+        )
         row = connection.execute(question).first()
         if row is None:
             raise LandscapeError(

@@ -9,6 +9,7 @@ import datetime as dt
 
 import sqlalchemy as sa
 
+from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.heartbeat import STALE_S
@@ -49,11 +50,13 @@ def finished_status(database: Database, run_id: str) -> RunStatus | None:
 
 
 def latest_executions(database: Database, run_id: str) -> dict[str, ExecutionStatus | None]:
-    """The status of each node's latest execution; None for a node that was not begun."""
+    """The status of each node's latest execution; None for one that was not begun. Adopted nodes are not to run."""
     table = node_executions
     with database.read() as connection:
         known = connection.execute(
-            sa.select(nodes.c.node_id).where(nodes.c.run_id == run_id).order_by(nodes.c.sequence)
+            sa.select(nodes.c.node_id)
+            .where(nodes.c.run_id == run_id, nodes.c.kind != ADOPTED)
+            .order_by(nodes.c.sequence)
         )
         latest: dict[str, ExecutionStatus | None] = dict.fromkeys(known.scalars())
         executions = (

@@ -46,6 +46,11 @@ def outcome_id(token_id: str, outcome: str) -> str:
     return f"{token_id}!{outcome}"
 
 
+def adopted_token_id(key: str, token_id: str) -> str:
+    """``<run_key>:<token>``: a token of an earlier run, in this one."""
+    return f"{key}:{token_id}"
+
+
 def branch_token_id(parent: str, branch: str) -> str:
     """``<parent>/<branch>``: what a fork sends down a branch."""
     return f"{parent}/{branch}"

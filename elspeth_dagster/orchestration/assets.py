@@ -15,6 +15,7 @@ from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
 from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
+from elspeth_dagster.orchestration.keys import asset_key, asset_keys
 from elspeth_dagster.orchestration.launch_config import config_schema, op_name
 from elspeth_dagster.orchestration.metadata import materialization_metadata
 from elspeth_dagster.orchestration.partitioning import backfill_policy, partitions_def
@@ -37,19 +38,6 @@ _KIND_TAGS = {
     "aggregate": ["aggregate"],
 }
 CODE_VERSION_CHARS = 12
-
-
-def asset_key(pipeline: Pipeline, port: Port) -> dg.AssetKey:
-    """The asset of a port: ``[pipeline, node]``, with the port behind it where the node has several."""
-    node = pipeline.nodes[port.node_id]
-    if port.name in node.ports and node.ports != (OUT_PORT,):
-        return dg.AssetKey([pipeline.name, node.node_id, port.name])
-    return dg.AssetKey([pipeline.name, node.node_id])
-
-
-def asset_keys(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:
-    """Every asset of a node, in the order of its ports."""
-    return [asset_key(pipeline, Port(node.node_id, port)) for port in node.ports or (OUT_PORT,)]
 
 
 def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:

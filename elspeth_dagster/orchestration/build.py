@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from elspeth_dagster.orchestration.assets import asset_keys, pipeline_assets
+from elspeth_dagster.orchestration.assets import pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
+from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
 from elspeth_dagster.orchestration.tending import runs_sensor

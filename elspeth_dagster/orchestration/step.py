@@ -15,6 +15,7 @@ from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.orchestration.interruption import interruptible
+from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import changes_of, limit_of
 from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, run_tags, versions
 from elspeth_dagster.orchestration.liveness import driving_pid
@@ -68,7 +69,7 @@ def _run(
         models={name: resource.settings() for name, resource in resources.items()},
         changes=changes_of(pipeline, context.run.run_config),
     )
-    identity = _identity(context, partition)
+    identity = _identity(context, pipeline, partition)
     _tag(context, run_tags(pipeline.name, identity.run_id, identity.partition_key))
     with landscape.session() as (database, writer):
         engine = Engine(
@@ -122,7 +123,7 @@ def _model(pipeline: Pipeline, resources: Mapping[str, ModelResource], name: str
     return Model(settings, key)
 
 
-def _identity(context: dg.AssetExecutionContext, partition: str | None) -> RunIdentity:
+def _identity(context: dg.AssetExecutionContext, pipeline: Pipeline, partition: str | None) -> RunIdentity:
     run_id, parent_run_id = landscape_run(context.instance, context.run)
     return RunIdentity(
         run_id=f"{run_id}/{partition}" if partition else run_id,
@@ -133,4 +134,13 @@ def _identity(context: dg.AssetExecutionContext, partition: str | None) -> RunId
         versions=versions(),
         host=socket.gethostname(),
         pid=driving_pid(context.job_def.executor_def.name),
+        selected=_selected(context, pipeline),
+    )
+
+
+def _selected(context: dg.AssetExecutionContext, pipeline: Pipeline) -> frozenset[str]:
+    """The nodes that this run materializes. What Dagster skips of them, since it is done, belongs to the run too."""
+    running = set(context.job_def.asset_layer.executable_asset_keys)
+    return frozenset(
+        node.node_id for node in pipeline.nodes.values() if running & set(asset_keys(pipeline, node))
     )

@@ -24,7 +24,6 @@ from elspeth_dagster.landscape.ordering import LostRow, lost_rows
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.registration import (
     EndOf,
-    NodeRegistration,
     RunRegistration,
     close_attempt,
     register,
@@ -36,11 +35,13 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
-from elspeth_dagster.pipeline.graph import Node, Pipeline
+from elspeth_dagster.pipeline.graph import Pipeline
+from elspeth_dagster.runtime.handover import adopt, hand_on
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
+from elspeth_dagster.runtime.scope import Scope, scope_of
 from elspeth_dagster.runtime.tally import Tally
-from elspeth_dagster.runtime.work import Model, Work, feeds_of
+from elspeth_dagster.runtime.work import Model, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class RunIdentity:
     versions: Mapping[str, JSON]
     host: str
     pid: int
+    selected: frozenset[str] | None = None
+    """The nodes that this run works on; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,10 @@ def run_node(
     node = pipeline.nodes[node_id]
     if isinstance(node.config, LlmConfig):
         engine.model_of(node.config.model)  # a missing key is told before anything is begun
-    registration = _registration(pipeline, run)
+    scope = scope_of(
+        engine.database, pipeline, run_id=run.run_id, partition_key=run.partition_key, selected=run.selected
+    )
+    registration = _registration(pipeline, run, scope)
     key = register(engine.database, registration, clock=engine.clock, end_of=engine.end_of)
     handle = _begin(registration, node_id, key=key, engine=engine)
     work = Work(
@@ -110,6 +116,7 @@ def run_node(
         handle=handle,
         clock=engine.clock,
         stop=engine.stop,
+        scope=scope,
         model_of=engine.model_of,
         limit=limit,
     )
@@ -143,7 +150,9 @@ def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> E
 def _run(work: Work) -> NodeReport:
     began_s = work.clock.monotonic()
     try:
+        adopt(work)
         artifact = run_kind(work)
+        hand_on(work)
     except BaseException as error:
         _end_badly(work, error, work.clock.monotonic() - began_s)
         if isinstance(error, ModelUnusableError):
@@ -156,7 +165,7 @@ def _run(work: Work) -> NodeReport:
         tally=work.tally,
         seconds=seconds,
         pool_stats=work.pool_stats,
-        balance=_balance(work.node, work.database, work.handle.run_id),
+        balance=_balance(work),
         lost=_lost(work),
         artifact=artifact,
         source_path=_source_path(work),
@@ -223,10 +232,11 @@ def _unusable(work: Work, error: ModelUnusableError) -> NodeStoppedError:
     )
 
 
-def _balance(node: Node, database: Database, run_id: str) -> NodeBalance:
-    if node.role == "source":
-        return source_balance(database, run_id=run_id, node_id=node.node_id)
-    return node_balance(database, run_id=run_id, node_id=node.node_id, feeds=feeds_of(node))
+def _balance(work: Work) -> NodeBalance:
+    run_id, node_id = work.handle.run_id, work.node.node_id
+    if work.node.role == "source":
+        return source_balance(work.database, run_id=run_id, node_id=node_id)
+    return node_balance(work.database, run_id=run_id, node_id=node_id, feeds=work.feeds())
 
 
 def _lost(work: Work) -> tuple[LostRow, ...]:
@@ -259,18 +269,7 @@ def _source_path(work: Work) -> Path | None:
     return config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
 
 
-def _registration(pipeline: Pipeline, run: RunIdentity) -> RunRegistration:
-    nodes = tuple(
-        NodeRegistration(
-            node_id=node.node_id,
-            kind=node.kind,
-            determinism=node.config.determinism_of(),
-            config=node.decision,
-            input_columns=node.columns_in,
-            output_columns=node.columns_out,
-        )
-        for node in pipeline.nodes.values()
-    )
+def _registration(pipeline: Pipeline, run: RunIdentity, scope: Scope) -> RunRegistration:
     return RunRegistration(
         run_id=run.run_id,
         dagster_run_id=run.dagster_run_id,
@@ -283,6 +282,6 @@ def _registration(pipeline: Pipeline, run: RunIdentity) -> RunRegistration:
         versions=run.versions,
         host=run.host,
         pid=run.pid,
-        nodes=nodes,
-        edges=pipeline.edges(),
+        nodes=scope.nodes(pipeline),
+        edges=scope.edges(pipeline),
     )

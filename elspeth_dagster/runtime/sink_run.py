@@ -75,14 +75,14 @@ def _rows(work: Work) -> Iterator[Row]:
     for page in pages(work.tokens(include_done=True), PAGE_TOKENS):
         work.check_stop()
         violations = violations_of(
-            work.database, [token.token_id for token in page if token.port == INVALID_PORT]
+            work.database, [token.row_id for token in page if token.port == INVALID_PORT and token.row_id]
         )
         details = error_details(work.database, [token for token in page if token.port == ERROR_PORT])
         for token in page:
             if token.port == INVALID_PORT:
                 error: dict[str, JSON] = {
                     "code": "invalid_row",
-                    "violations": violations.get(token.token_id, []),
+                    "violations": violations.get(token.row_id or "", []),
                 }
                 yield _with_error(token, error)
             elif token.port == ERROR_PORT:

@@ -19,8 +19,9 @@ from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.clock import Clock, timestamp
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
-from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline
+from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline, Port
 from elspeth_dagster.runtime.interrupt import Stop
+from elspeth_dagster.runtime.scope import Scope
 from elspeth_dagster.runtime.tally import Tally
 
 RECORDS_AHEAD_MAX: Final = 6_000
@@ -40,7 +41,7 @@ class Model:
 
 @dataclass(slots=True)
 class Work:
-    """One execution of ``node``. ``stop`` is set from outside when the run is to end."""
+    """One execution of ``node``, in a run of ``scope``. ``stop`` is set from outside when the run is to end."""
 
     pipeline: Pipeline
     node: Node
@@ -49,6 +50,7 @@ class Work:
     handle: ExecutionHandle
     clock: Clock
     stop: Stop
+    scope: Scope
     model_of: Callable[[str], Model]
     limit: int | None = None
     tally: Tally = field(default_factory=Tally)
@@ -62,7 +64,11 @@ class Work:
 
     def feeds(self) -> tuple[Feed, ...]:
         """The ports that feed this node."""
-        return feeds_of(self.node)
+        return tuple(self.feed(port) for port in self.node.inputs)
+
+    def feed(self, port: Port) -> Feed:
+        """A port as the Landscape asks for it. Source rows have no state, but adopted ones have."""
+        return Feed(port.node_id, port.name, port.node_id == SOURCE and SOURCE in self.scope.selected)
 
     def waiting(self, *, include_done: bool = False) -> Waiting:
         """Who waits for this node. In its first execution none can be done yet, which saves looking."""
@@ -134,11 +140,6 @@ class Work:
             raise NodeStoppedError(
                 "The run was asked to stop.", code="interrupted", hint="resume it: the rest of the rows waits"
             )
-
-
-def feeds_of(node: Node) -> tuple[Feed, ...]:
-    """The ports that feed a node, as the Landscape asks for them."""
-    return tuple(Feed(port.node_id, port.name, port.node_id == SOURCE) for port in node.inputs)
 
 
 def pages(tokens: Iterator[Token], page_tokens: int) -> Iterator[list[Token]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, token_outcomes, tokens
@@ -60,21 +61,24 @@ def every_row_has_a_token(examined: Examined) -> Iterator[Finding]:
 def balances(examined: Examined) -> Iterator[Finding]:
     """What arrived at each node was completed, failed, or waits; in a finished run nothing waits."""
     with examined.database.read() as connection:
-        node_ids = list(
+        kinds: dict[str, str] = dict(
             connection.execute(
-                sa.select(nodes.c.node_id)
+                sa.select(nodes.c.node_id, nodes.c.kind)
                 .where(nodes.c.run_id == examined.run.run_id)
                 .order_by(nodes.c.sequence)
-            ).scalars()
+            )
+            .tuples()
+            .all()
         )
-        feeds: dict[str, list[tuple[str, str]]] = {node_id: [] for node_id in node_ids}
+        node_ids = [node_id for node_id, kind in kinds.items() if kind != ADOPTED]
+        feeds: dict[str, list[tuple[str, str]]] = {node_id: [] for node_id in kinds}
         links = sa.select(edges.c.from_node_id, edges.c.port, edges.c.to_node_id).where(
             edges.c.run_id == examined.run.run_id
         )
         for feeder, port, taker in connection.execute(links):
             feeds[taker].append((feeder, port))
     for node_id in node_ids:
-        balance = _balance(examined, node_id, feeds)
+        balance = _balance(examined, node_id, feeds, kinds)
         if not balance.holds:
             what = (
                 f"{balance.arrived} tokens arrived, but {balance.completed} were completed, {balance.failed} failed "
@@ -87,11 +91,13 @@ def balances(examined: Examined) -> Iterator[Finding]:
             )
 
 
-def _balance(examined: Examined, node_id: str, feeds: dict[str, list[tuple[str, str]]]) -> NodeBalance:
+def _balance(
+    examined: Examined, node_id: str, feeds: dict[str, list[tuple[str, str]]], kinds: dict[str, str]
+) -> NodeBalance:
     run_id = examined.run.run_id
     if not feeds[node_id]:
         return source_balance(examined.database, run_id=run_id, node_id=node_id)
-    is_source = {feeder: not feeds[feeder] for feeder, _ in feeds[node_id]}
+    is_source = {feeder: not feeds[feeder] and kinds[feeder] != ADOPTED for feeder, _ in feeds[node_id]}
     return node_balance(
         examined.database,
         run_id=run_id,
