@@ -30,7 +30,7 @@ _CONTENT: Final = frozenset(table.name for table in schema.CONTENT)
 
 
 def store(connection: Connection, unit: Unit) -> None:
-    """Write ``unit``: inserts in the schema's order, then closings, each table in key order.
+    """Write ``unit``: inserts in the schema's order, then closings, each table in key order; last what is derived.
 
     Raises:
         AuditConflictError: an id was recorded before with another content, or a record to close is not open.
@@ -43,6 +43,8 @@ def store(connection: Connection, unit: Unit) -> None:
         for table in _TABLE_ORDER:
             if records := unit.closings.get(table):
                 _close(connection, statements(table, dialect), records)
+        for derive in unit.derived:
+            derive(connection)
     except IntegrityError as error:
         raise AuditConflictError(
             f"The Landscape refused a record: {error.orig}",

@@ -73,7 +73,9 @@ def begin_execution(
             started_at=now,
         )
         _take(connection, handle, now)
-        store(connection, _opening(connection, handle, now))
+        opening = _opening(connection, handle, now)
+        store(connection, opening)
+        handle.tables.update(opening.closings)
     return handle
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
@@ -14,6 +14,7 @@ class ExecutionHandle:
 
     The node's run owns ``rows_done``, ``rows_failed`` and ``rows_total``; the writer's thread owns ``failure`` (why
     nothing more can be written) and the two moments, in monotonic seconds, at which it last told the database.
+    It also owns ``tables``, the names of those that were written to.
     ``on_beat`` is called in the writer's transaction whenever progress is told.
     """
 
@@ -33,3 +34,4 @@ class ExecutionHandle:
     progress_told_s: float = float("-inf")
     heartbeat_told_s: float = float("-inf")
     on_beat: Callable[[Connection], None] | None = None
+    tables: set[str] = field(default_factory=set)

@@ -5,12 +5,13 @@ Tuples and raw statements, because a run writes several records a row: the drive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
 from sqlalchemy import Float, Table
+from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.model.canonical import record_hash
@@ -51,6 +52,7 @@ class Unit:
 
     inserts: dict[str, list[Record]] = field(default_factory=dict)
     closings: dict[str, list[Record]] = field(default_factory=dict)
+    derived: list[Callable[[Connection], object]] = field(default_factory=list)
 
     def insert(self, table: str, record: Record) -> None:
         """Add a new record."""
@@ -60,12 +62,17 @@ class Unit:
         """Close an open record: ``record`` is its final form, whole."""
         self.closings.setdefault(table, []).append(record)
 
+    def derive(self, write: Callable[[Connection], object]) -> None:
+        """Add a record that depends on what others wrote: ``write`` is called last, each time the unit is stored."""
+        self.derived.append(write)
+
     def absorb(self, other: Unit) -> None:
         """Take over another unit's records."""
         for table, records in other.inserts.items():
             self.inserts.setdefault(table, []).extend(records)
         for table, records in other.closings.items():
             self.closings.setdefault(table, []).extend(records)
+        self.derived.extend(other.derived)
 
     def __len__(self) -> int:
         kinds = (*self.inserts.values(), *self.closings.values())

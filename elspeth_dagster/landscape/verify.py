@@ -12,10 +12,11 @@ from itertools import islice
 from typing import Final
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.invariants import content, files, journeys, order, records
+from elspeth_dagster.landscape.invariants import chain, content, dagster_log, files, journeys, order, records
 from elspeth_dagster.landscape.invariants.finding import Check, Examined, Finding
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.landscape.status import run_status
+from elspeth_dagster.landscape.witness import Witness
 from elspeth_dagster.model.outcome import RunStatus
 
 FINDINGS_PER_CHECK_MAX: Final = (
@@ -34,6 +35,11 @@ CHECKS: Final[Mapping[str, Check]] = {
     "the calls of every row are numbered without gap": order.call_indices,
     "pools gave back every row that they took": order.pool_indices,
     "every sink's file is what was written": files.sink_files,
+    "the seals follow each other": chain.seal_chain,
+    "every execution that ended is under one seal": chain.sealed_once,
+    "what was sealed is what is there": chain.seal_roots,
+    "Dagster's log has the same seals": dagster_log.seals_in_dagsters_log,
+    "Dagster's runs ended as it is recorded": dagster_log.attempts_in_dagsters_log,
 }
 """What is checked, in this order, in words."""
 
@@ -46,15 +52,18 @@ class CheckResult:
 
     name: str
     findings: tuple[Finding, ...]
-    is_cut: bool
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of a verification. ``counts`` are what was looked at: records, bodies, files, purged bodies."""
+    """The result of a verification. ``counts`` are what was looked at: records, bodies, files, seals, purged bodies.
 
-    run: RunRecord
-    status: RunStatus
+    ``run`` and ``status`` are None for a run that only Dagster's log knows.
+    """
+
+    run: RunRecord | None
+    status: RunStatus | None
     checks: tuple[CheckResult, ...]
     counts: Mapping[str, int]
     notes: tuple[str, ...]
@@ -65,10 +74,18 @@ class VerifyReport:
         return not any(check.findings for check in self.checks)
 
 
-def verify_run(database: Database, run: RunRecord, *, now: dt.datetime) -> VerifyReport:
-    """Verify ``run`` as it is now. What is under way is checked as far as it has come."""
+def verify_run(
+    database: Database, run: RunRecord, *, now: dt.datetime, witness: Witness | None = None
+) -> VerifyReport:
+    """Verify ``run`` as it is now. What is under way is checked as far as it has come.
+
+    ``witness`` is what Dagster's event log says. Without it, evidence that was rewritten together with every seal
+    behind it is not told from what was recorded.
+    """
     status = run_status(database, run.run_id, now=now)
-    examined = Examined(database, run, is_finished=status in _FINISHED)
+    examined = Examined(database, run, is_finished=status in _FINISHED, witness=witness)
+    if witness is None:
+        examined.notes.append("Dagster's event log is not at hand: the seals were not compared with it.")
     if not examined.is_finished:
         examined.notes.append(
             f"The run is {status.value}, not finished: what is open or waits is no finding."
@@ -83,3 +100,12 @@ def verify_run(database: Database, run: RunRecord, *, now: dt.datetime) -> Verif
     return VerifyReport(
         run, status, tuple(results), dict(sorted(examined.counts.items())), tuple(examined.notes)
     )
+
+
+def removed_run(run_id: str, *, seals: int) -> VerifyReport:
+    """The report on a run of which Dagster's log has ``seals`` seals, and the Landscape nothing."""
+    what = (
+        f"Dagster's log has {seals} seals of this run; the Landscape does not have the run: it was removed."
+    )
+    found = Finding("dagster_log", "runs", run_id, what)
+    return VerifyReport(None, None, (CheckResult("Dagster's log has the same runs", (found,)),), {}, ())

@@ -137,6 +137,7 @@ class LandscapeWriter:
             for job in group:
                 unit.absorb(job.unit)
         if execution.failure is None:
+            execution.tables.update(unit.inserts, unit.closings)
             try:
                 self._commit_with_retries(execution, unit)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the tickets

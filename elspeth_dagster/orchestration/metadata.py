@@ -7,11 +7,14 @@ from typing import Any
 import dagster as dg
 
 from elspeth_dagster.landscape.batches import BatchCounts
+from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.runtime.node_run import NodeReport
 
 TOP_FAILURES_MAX = 10
+RUN_KEY = "elspeth/run_id"
+SEAL_KEY = "elspeth/seal"
 
 _PLOTTED_STATS = ("capacity_retries", "max_concurrent_reached", "peak_delay_ms", "total_throttle_time_ms")
 _PLOTTED_METRICS = ("rows_per_second", "latency_p50_ms", "latency_p95_ms", "buffer_wait_p95_ms")
@@ -22,7 +25,7 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     tally = report.tally
     metadata: dict[str, Any] = {
         "dagster/row_count": _row_count(report, port),
-        "elspeth/run_id": report.handle.run_id,
+        **seal_metadata(report.handle.run_id, [report.seal]),
         "elspeth/rows_in": tally.rows_in,
         "elspeth/rows_out": tally.rows_out,
         "elspeth/rows_failed": tally.rows_failed,
@@ -43,6 +46,14 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     key = report.handle.run_key
     metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
     return metadata
+
+
+def seal_metadata(run_id: str, seals: Sequence[Seal]) -> dict[str, str]:
+    """What makes Dagster's event log a witness: the seal of the execution that ended, and whose run it is of."""
+    told = {RUN_KEY: run_id}
+    if seals:
+        told[SEAL_KEY] = seals[-1].seal_hash.hex()
+    return told
 
 
 def _row_count(report: NodeReport, port: str | None) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import dagster as dg
 from dagster import DagsterRunStatus
 
 from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, NodeStoppedError
+from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.row import JSON
@@ -19,6 +20,7 @@ from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import changes_of, limit_of
 from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, run_tags, versions
 from elspeth_dagster.orchestration.liveness import driving_pid
+from elspeth_dagster.orchestration.metadata import seal_metadata
 from elspeth_dagster.orchestration.progress_log import ProgressLog
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource, ModelResource
 from elspeth_dagster.pipeline import Node, Pipeline
@@ -40,25 +42,36 @@ def run_in_step(
     """
     stop = Stop()
     progress = ProgressLog(partial(_log, context), SystemClock())
+    seals: list[Seal] = []
+    identity = _identity(context, pipeline, partition)
     try:
         return interruptible(
-            lambda: _run(context, pipeline, node, partition, stop=stop, progress=progress),
+            lambda: _run(
+                context, pipeline, node, identity, stop=stop, progress=progress, on_seal=seals.append
+            ),
             stop=stop,
             tick=progress.tick,
             stopping=partial(_cancel, context),
         )
     except ElspethError as error:
-        raise _failure(error) from error
+        raise _failure(error, seal_metadata(identity.run_id, seals)) from error
+    except BaseException:
+        # Whatever else it is, Dagster shows it as it is: the seal is told beside it.
+        if seals:
+            metadata = seal_metadata(identity.run_id, seals)
+            context.log_event(dg.AssetObservation(asset_keys(pipeline, node)[0], metadata=metadata))
+        raise
 
 
 def _run(
     context: dg.AssetExecutionContext,
     pipeline: Pipeline,
     node: Node,
-    partition: str | None,
+    identity: RunIdentity,
     *,
     stop: Stop,
     progress: ProgressLog,
+    on_seal: Callable[[Seal], object],
 ) -> NodeReport:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
     resources: dict[str, ModelResource] = {
@@ -69,7 +82,6 @@ def _run(
         models={name: resource.settings() for name, resource in resources.items()},
         changes=changes_of(pipeline, context.run.run_config),
     )
-    identity = _identity(context, pipeline, partition)
     _tag(context, run_tags(pipeline.name, identity.run_id, identity.partition_key))
     with landscape.session() as (database, writer):
         engine = Engine(
@@ -80,6 +92,7 @@ def _run(
             model_of=partial(_model, pipeline, resources),
             end_of=partial(end_of, context.instance),
             on_begin=progress.begin,
+            on_seal=on_seal,
         )
         return run_node(
             pipeline,
@@ -107,12 +120,12 @@ def _cancel(context: dg.AssetExecutionContext) -> None:
         context.instance.report_run_canceling(run, message=_STOPPING)
 
 
-def _failure(error: ElspethError) -> dg.Failure:
+def _failure(error: ElspethError, seal: Mapping[str, str]) -> dg.Failure:
     """A step that failed for a known reason; only a database that was away is worth trying again by itself."""
     code = error.reason if isinstance(error, NodeStoppedError) else error.code
     return dg.Failure(
         description=str(error),
-        metadata={"elspeth/code": code},
+        metadata={"elspeth/code": code, **seal},
         allow_retries=isinstance(error, LandscapeUnavailableError),
     )
 

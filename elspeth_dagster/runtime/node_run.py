@@ -21,13 +21,13 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.executions import begin_execution, ended_execution
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.ordering import LostRow, lost_rows
-from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.registration import (
     EndOf,
     RunRegistration,
     close_attempt,
     register,
 )
+from elspeth_dagster.landscape.seals import Seal, end_sealed
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
@@ -62,7 +62,10 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a process has one of: the Landscape, its writer, the clock, and what ends the run from outside."""
+    """What a process has one of: the Landscape, its writer, the clock, and what ends the run from outside.
+
+    ``on_seal`` is called when an execution was sealed, however it ended.
+    """
 
     database: Database
     writer: LandscapeWriter
@@ -72,6 +75,7 @@ class Engine:
     end_of: EndOf
     on_begin: Callable[[ExecutionHandle], None] = lambda _: None
     """Given the execution once it has begun: its counts tell how far it is."""
+    on_seal: Callable[[Seal], object] = lambda _seal: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class NodeReport:
     lost: tuple[LostRow, ...]
     artifact: Artifact | None
     source_path: Path | None
+    seal: Seal
     batches: tuple[BatchCounts, ...] = ()
 
 
@@ -123,7 +128,7 @@ def run_node(
     engine.writer.watch(handle)
     engine.on_begin(handle)
     try:
-        return _run(work)
+        return _run(work, engine.on_seal)
     finally:
         engine.writer.watch(None)
 
@@ -147,19 +152,20 @@ def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> E
         raise
 
 
-def _run(work: Work) -> NodeReport:
+def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
     began_s = work.clock.monotonic()
     try:
         adopt(work)
         artifact = run_kind(work)
         hand_on(work)
     except BaseException as error:
-        _end_badly(work, error, work.clock.monotonic() - began_s)
+        _end_badly(work, error, work.clock.monotonic() - began_s, on_seal=on_seal)
         if isinstance(error, ModelUnusableError):
             raise _unusable(work, error) from error
         raise
     seconds = work.clock.monotonic() - began_s
-    _end(work, ExecutionStatus.COMPLETED, seconds, None)
+    seal = _end(work, ExecutionStatus.COMPLETED, seconds, None)
+    on_seal(seal)
     return NodeReport(
         handle=work.handle,
         tally=work.tally,
@@ -170,6 +176,7 @@ def _run(work: Work) -> NodeReport:
         artifact=artifact,
         source_path=_source_path(work),
         batches=_batches(work),
+        seal=seal,
     )
 
 
@@ -178,30 +185,28 @@ def _end(
     status: ExecutionStatus,
     seconds: float,
     error: Mapping[str, JSON] | None,
-) -> None:
-    unit = Unit()
-    tally = work.tally
-    work.handle.progress_told_s = float("-inf")  # the last word on progress goes with the last record
-    unit.close(
-        "node_executions",
-        ended_execution(
-            work.handle,
-            status,
-            rows_in=tally.rows_in,
-            rows_out=tally.rows_out,
-            rows_failed=tally.rows_failed,
-            rows_reused=tally.rows_reused,
-            pool_stats=work.pool_stats,
-            usage=tally.usage(),
-            metrics=tally.metrics(seconds=seconds),
-            error=error,
-            now=work.now(),
-        ),
+) -> Seal:
+    tally, now = work.tally, work.now()
+    end = ended_execution(
+        work.handle,
+        status,
+        rows_in=tally.rows_in,
+        rows_out=tally.rows_out,
+        rows_failed=tally.rows_failed,
+        rows_reused=tally.rows_reused,
+        pool_stats=work.pool_stats,
+        usage=tally.usage(),
+        metrics=tally.metrics(seconds=seconds),
+        error=error,
+        now=now,
     )
-    work.writer.write(work.handle, unit)
+    work.handle.progress_told_s = float("-inf")  # the last word on progress goes with the last record
+    return end_sealed(work.database, work.writer, work.handle, end=end, now=now)
 
 
-def _end_badly(work: Work, error: BaseException, seconds: float) -> None:
+def _end_badly(
+    work: Work, error: BaseException, seconds: float, *, on_seal: Callable[[Seal], object]
+) -> None:
     """Record why the execution ended, unless the Landscape itself is why."""
     if isinstance(error, FenceLostError) or work.handle.failure is not None:
         return  # whoever took over, or comes next, closes what is open
@@ -209,7 +214,7 @@ def _end_badly(work: Work, error: BaseException, seconds: float) -> None:
     status = ExecutionStatus.INTERRUPTED if interrupted else ExecutionStatus.FAILED
     evidence: dict[str, JSON] = {"code": _code(error), "error_type": type(error).__name__}
     try:
-        _end(work, status, seconds, evidence)
+        on_seal(_end(work, status, seconds, evidence))
     except LandscapeError as second:
         error.add_note(f"The execution's end could not be recorded: {second}")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.evidence import PAGE
 from elspeth_dagster.landscape.runs import RunRecord
+from elspeth_dagster.landscape.witness import Witness
 
-PAGE: Final = 1_000  # records in memory at a time
+__all__ = ["PAGE", "Check", "Examined", "Finding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,19 @@ class Finding:
 
 @dataclass(slots=True)
 class Examined:
-    """The run that is verified. ``counts`` tells how much was looked at, ``notes`` what could not be."""
+    """The run that is verified. ``counts`` tells how much was looked at, ``notes`` what could not be.
+
+    ``of_executions`` counts closed records by table and execution, as the check of record hashes finds them.
+    ``witness`` is what Dagster's event log says; None where it is not at hand.
+    """
 
     database: Database
     run: RunRecord
     is_finished: bool
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    of_executions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    witness: Witness | None = None
 
 
 Check = Callable[[Examined], Iterator[Finding]]
