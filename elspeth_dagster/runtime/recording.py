@@ -42,12 +42,13 @@ def settle(work: Work, unit: Unit, *, token: Token, state_id: str, decision: Dec
     """Put into ``unit`` what a decision leaves behind, except the state itself."""
     if isinstance(decision, Rejected):
         return settle_failure(work, unit, token, decision, now)
-    body = canonical_bytes(decision.row)
+    is_gate = work.node.kind == "gate"
+    body = token.body if is_gate else canonical_bytes(decision.row)  # a gate hands the row on as it came
     if len(body) > PAYLOAD_BYTES_MAX:
         return settle_failure(work, unit, token, too_large(len(body)), now)
     same = body == token.body
     output_hash = token.row_hash if same else payload(unit, token.salt_id, token.salt, body)
-    if work.node.kind == "gate":
+    if is_gate:
         cells = (state_id, state_id, decision.port, decision.expression, decision.expression is not None)
         unit.insert("routing_events", sealed("routing_events", *cells, work.handle.execution_id))
     work.tally.rows_out += 1
