@@ -36,6 +36,7 @@ from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Pipeline
+from elspeth_dagster.runtime.garbage import old_objects_left_alone
 from elspeth_dagster.runtime.handover import adopt, hand_on
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
@@ -128,7 +129,8 @@ def run_node(
     engine.writer.watch(handle)
     engine.on_begin(handle)
     try:
-        return _run(work, engine.on_seal)
+        with old_objects_left_alone():
+            return _run(work, engine.on_seal)
     finally:
         engine.writer.watch(None)
 
