@@ -12,11 +12,13 @@ from __future__ import annotations
 import aiohttp
 import httpx2
 import openai
+from openai import RequestOptions
 
 from elspeth_dagster.errors import ModelCallError, RequestRefusedError
 from elspeth_dagster.llm.classify import no_answer_error, status_error
 from elspeth_dagster.llm.client import RawReply
 from elspeth_dagster.llm.headers import request_id, scrubbed
+from elspeth_dagster.llm.lean_http import LeanClient
 from elspeth_dagster.llm.proxy import environment_proxy
 from elspeth_dagster.llm.settings import NO_KEY, ModelSettings
 from elspeth_dagster.llm.transport import BODY_BYTES_MAX, ModelTransport, ResponseTooLargeError
@@ -37,8 +39,8 @@ class Connection:
         is_tls = settings.address.startswith("https:")
         self._secret = "" if api_key == NO_KEY else api_key
         self._where = f"model {settings.model!r} at {settings.host}"
-        self._http = httpx2.AsyncClient(
-            transport=ModelTransport(
+        self._http = LeanClient(
+            ModelTransport(
                 _request_headers(settings, api_key),
                 secret=self._secret,
                 pool_size=pool_size,
@@ -46,16 +48,22 @@ class Connection:
                 connect_timeout_s=settings.connect_timeout_s,
                 ssl_context=httpx2.create_ssl_context() if is_tls else None,
                 proxy=environment_proxy(settings),
-            ),
-            trust_env=False,
-            follow_redirects=False,
+            )
         )
         self._sdk = _sdk(settings, self._http)
+        # All of them given, since the SDK copies its defaults deeply for each request.
+        self._options: RequestOptions = {
+            "headers": {},
+            "max_retries": 0,
+            "timeout": settings.timeout_s,
+            "params": {},
+            "security": {"bearer_auth": True},
+        }
 
     async def send(self, body: dict[str, JSON]) -> RawReply:
         """See ``ModelClient.send``."""
         try:
-            response = await self._sdk.post(_PATH, cast_to=httpx2.Response, body=body)
+            response = await self._sdk.post(_PATH, cast_to=httpx2.Response, body=body, options=self._options)
         except openai.APIStatusError as error:
             failure = self._status_error(error.response)
         except ResponseTooLargeError:
