@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "failures": ("failures", "what failed in a run, and why"),
     "verify": ("verify", "prove that a run's evidence is whole and unchanged"),
     "export": ("export", "everything about a run, as files"),
+    "purge": ("purge", "erase the bodies of old runs; evidence stays"),
     "db": ("db", "the Landscape's migrations"),
     "fake-model": ("fake_model", "serve a fake model, for demos and tests"),
 }

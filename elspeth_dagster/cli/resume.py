@@ -19,6 +19,7 @@ from elspeth_dagster.cli.terminal import stdout_terminal
 from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.purges import purges_of
 from elspeth_dagster.landscape.reading import database_at
 from elspeth_dagster.landscape.registration import close_attempt
 from elspeth_dagster.landscape.runs import RunRecord, attempts_of, find_run, heartbeat_of
@@ -53,6 +54,7 @@ def execute(options: argparse.Namespace) -> int:
             launching = Launching(pipeline, settings, database, is_json=options.json)
             if _close_if_finished(database, run):
                 return _nothing_left(launching, run)
+            _refuse_purged(database, run)
             refuse_missing_keys(pipeline)
             return execute_and_tell(
                 launching,
@@ -61,6 +63,18 @@ def execute(options: argparse.Namespace) -> int:
                 ),
                 run=run,
             )
+
+
+def _refuse_purged(database: Database, run: RunRecord) -> None:
+    """What a purge erased cannot be worked on any more."""
+    with database.read() as connection:
+        purged = purges_of(connection, run.run_id)
+    if purged:
+        raise LaunchError(
+            f"Run {run.run_key} cannot go on: its rows were purged on {purged[-1].purged_at[:10]}.",
+            where=database.shown_url,
+            hint="launch a new run",
+        )
 
 
 def _ended_run(

@@ -93,6 +93,13 @@ def recent_runs(database: Database, *, runs_max: int) -> tuple[ListedRun, ...]:
         )
 
 
+def runs_before(database: Database, moment: str) -> tuple[RunRecord, ...]:
+    """The runs that were started before a moment, oldest first."""
+    question = sa.select(runs).where(runs.c.started_at < moment).order_by(runs.c.started_at, runs.c.run_id)
+    with database.read() as connection:
+        return tuple(_run(found) for found in connection.execute(question))
+
+
 def attempts_of(database: Database, run_id: str) -> tuple[AttemptRecord, ...]:
     """The attempts at a run, in order."""
     with database.read() as connection:
