@@ -116,13 +116,13 @@ class Branches:
                 "join, or end its branch in a sink."
             )
         fork_id = self.forks.get(name, leg.fork_id)
+        around = [other for other in path[:at] if other.is_open]
+        if any(other.way == branch and fork_id in {other.fork_id, leg.fork_id} for other in around):
+            return (
+                f"The rows of {written!r} are still on branch {leg.way!r} of {leg.fork_id!r}: join the branches of "
+                f"{leg.fork_id!r} first."
+            )
         if leg.fork_id != fork_id:
-            inner = [other.fork_id for other in path[:at] if other.is_open]
-            if fork_id in inner:
-                return (
-                    f"The rows of {written!r} are still on branch {leg.way!r} of {leg.fork_id!r}: join the branches of "
-                    f"{leg.fork_id!r} first."
-                )
             return f"The rows of {written!r} are on a branch of {leg.fork_id!r}, the others on branches of {fork_id!r}."
         if leg.way != branch:
             return (
@@ -155,13 +155,17 @@ def _refuse_meeting(paths: Paths, place: tuple[str | int, ...], report: Report) 
         for other in paths[:index]:
             parted = next(((a, b) for a, b in zip(other, one, strict=False) if a != b), None)
             if parted is not None and parted[0].fork_id == parted[1].fork_id:
+                told = f"{_named(*parted)} of fork {parted[0].fork_id!r} meet here"
                 report(
                     place,
-                    f"{_named(parted[0])} and {_named(parted[1])} of fork {parted[0].fork_id!r} meet here: "
-                    "they meet only in a coalesce or a sink. Put a coalesce before this step.",
+                    f"{told}, as they may only in a coalesce or a sink: put a coalesce before this step.",
                 )
                 return
 
 
-def _named(leg: Leg) -> str:
-    return f"Branch {leg.way!r}" if leg.is_open else f"What {leg.way!r} joined"
+def _named(one: Leg, other: Leg) -> str:
+    if one.is_open and other.is_open:
+        return f"Branches {one.way!r} and {other.way!r}"
+    return " and ".join(
+        f"branch {leg.way!r}" if leg.is_open else f"what {leg.way!r} joined" for leg in (one, other)
+    ).capitalize()
