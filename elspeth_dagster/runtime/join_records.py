@@ -41,13 +41,14 @@ class Join:
 
 @dataclass(slots=True)
 class DecisionRecorder:
-    """Puts decisions about forked rows into one unit. ``attempts`` are those that tokens had at the join before."""
+    """Adds decisions to ``page``, each whole. ``attempts`` are those that tokens had at the join before."""
 
     work: Work
-    unit: Unit
+    page: Unit
     join: Join
     attempts: Mapping[str, int]
     now: str = field(init=False)
+    unit: Unit = field(default_factory=Unit)
 
     def __post_init__(self) -> None:
         """One time of day for the page: decisions take microseconds."""
@@ -55,6 +56,7 @@ class DecisionRecorder:
 
     def record(self, group: Group, verdict: Verdict, lost: Lost) -> None:
         """Merge as the verdict says, and record everything about it."""
+        self.unit = Unit()
         merged, body, failure = self._merge(group, verdict)
         lost = all_lost(verdict, lost)
         metadata = decision_metadata(self.join.config, verdict, merged, failure, lost)
@@ -69,6 +71,7 @@ class DecisionRecorder:
         merged_id = None if failure is not None else self._make(group, verdict, body)
         self._record_event(group, merged_id, canonical_bytes(metadata).decode())
         self._count(verdict, failure, lost)
+        self.page.absorb(self.unit)
 
     def _merge(self, group: Group, verdict: Verdict) -> tuple[Merged | None, bytes, Rejected | None]:
         """What was merged, the merged row's body, and why there is none."""
