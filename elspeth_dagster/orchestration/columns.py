@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from elspeth_dagster.nodes.coalesce import CoalesceConfig
+from elspeth_dagster.nodes.expand import ITEM_INDEX, ExpandConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.map import MapConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
@@ -50,6 +52,10 @@ def _leaving(pipeline: Pipeline, node: Node, reaching: Types) -> Types:
     if isinstance(config, MapConfig):
         renamed = {config.rename.get(name, name): kind for name, kind in reaching.items()}
         return {**renamed, **dict.fromkeys(config.set, UNTOLD)}
+    if isinstance(config, ExpandConfig):
+        return {**reaching, config.field: UNTOLD, ITEM_INDEX: "int"}
+    if isinstance(config, CoalesceConfig) and config.merge == "nested":
+        return dict.fromkeys(config.branches(), "json")
     return reaching
 
 

@@ -36,6 +36,7 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     metadata |= _pool(report.pool_stats)
     metadata |= _usage(report)
     metadata |= _batches(report.batches)
+    metadata |= _joins(report)
     if tally.failures:
         metadata["elspeth/top_failures"] = _top_failures(report)
     uri = _uri(report)
@@ -109,6 +110,33 @@ def _batches(counted: Sequence[BatchCounts]) -> dict[str, Any]:
         "elspeth/batches_failed": sum(one.failed for one in counted),
         "elspeth/batch_size_max": max(one.members_max for one in counted),
     }
+
+
+def _joins(report: NodeReport) -> dict[str, Any]:
+    joins = report.tally.joins
+    if joins is None:
+        return {}
+    metadata: dict[str, Any] = {
+        "elspeth/policy": joins.policy,
+        "elspeth/merge_strategy": joins.merge_strategy,
+        "elspeth/rows_late": report.tally.rows_late,
+        "elspeth/merges_failed": joins.failed,
+        "elspeth/branches_lost": dg.MetadataValue.json(joins.losses()),
+    }
+    if joins.orders:
+        records = [
+            dg.TableRecord(
+                {
+                    "order": row["order"],
+                    "count": row["count"],
+                    "median offset (ms)": row["median_offset_ms"],
+                }
+            )
+            for row in joins.table()
+        ]
+        metadata["elspeth/arrival_order"] = dg.MetadataValue.table(records)
+    waits = joins.waits()
+    return metadata | {f"elspeth/{name}": value for name, value in waits.items() if value is not None}
 
 
 def _top_failures(report: NodeReport) -> dg.TableMetadataValue:

@@ -32,7 +32,7 @@ def run_coalesce(work: Work, config: CoalesceConfig) -> None:
         NodeStoppedError: a branch has not ended, too many merges failed, or the run is to end; what was decided is
             recorded.
     """
-    tally = work.tally.joins = JoinTally()
+    tally = work.tally.joins = JoinTally(config.policy, config.merge)
     node_id, pipeline = work.node.node_id, work.pipeline
     work.handle.rows_total = count_waiting(work.database, work.waiting())
     join = Join(config, fork_id=pipeline.forks[node_id], join_index=_join_index(pipeline, node_id))

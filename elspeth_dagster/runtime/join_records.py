@@ -60,7 +60,8 @@ class DecisionRecorder:
         merged, body, failure = self._merge(group, verdict)
         lost = all_lost(verdict, lost)
         metadata = decision_metadata(self.join.config, verdict, merged, failure, lost)
-        context_json = canonical_bytes({"coalesce": metadata}).decode()
+        metadata_json = canonical_bytes(metadata).decode()
+        context_json = f'{{"coalesce":{metadata_json}}}'
         for one in verdict.held:
             if failure is None:
                 self._consume(group, one, context_json)
@@ -69,7 +70,7 @@ class DecisionRecorder:
         for one in verdict.late:
             self._refuse_late(group, one, verdict, context_json)
         merged_id = None if failure is not None else self._make(group, verdict, body)
-        self._record_event(group, merged_id, canonical_bytes(metadata).decode())
+        self._record_event(group, merged_id, metadata_json)
         self._count(verdict, failure, lost)
         self.page.absorb(self.unit)
 
@@ -107,7 +108,7 @@ class DecisionRecorder:
     def _refuse_late(self, group: Group, one: Arrived, verdict: Verdict, context_json: str) -> None:
         """Part of the policy: it counts as late, not as failed, and no sink of errors takes it."""
         work, token, deciding_ms = self.work, group.tokens[one.branch], verdict.deciding_ms
-        late_by_ms = None if deciding_ms is None else round(one.arrival_ms - deciding_ms, 3)
+        late_by_ms = None if deciding_ms is None else round(one.arrival_ms - deciding_ms, 3) or 0
         evidence = Rejected(LATE_ARRIVAL, facts={"branch": one.branch, "late_by_ms": late_by_ms})
         said = error_json(self.unit, token.salt_id, token.salt, evidence)
         settled = Settled(StateStatus.FAILED, None, None, said)

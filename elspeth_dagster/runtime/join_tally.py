@@ -19,6 +19,8 @@ ARROW: Final = " > "
 class JoinTally:
     """``offsets_ms`` are of the last arrival, by the order of the branches; ``lost`` by branch and why."""
 
+    policy: str
+    merge_strategy: str
     merged: int = 0
     failed: int = 0
     orders: Counter[str] = field(default_factory=Counter)
@@ -63,6 +65,8 @@ class JoinTally:
     def metrics(self) -> dict[str, JSON]:
         """Everything, for the execution's record."""
         return {
+            "policy": self.policy,
+            "merge_strategy": self.merge_strategy,
             "merged": self.merged,
             "failed": self.failed,
             "arrival_order": [dict(row) for row in self.table()],
