@@ -61,15 +61,12 @@ def every_row_has_a_token(examined: Examined) -> Iterator[Finding]:
 def balances(examined: Examined) -> Iterator[Finding]:
     """What arrived at each node was completed, failed, or waits; in a finished run nothing waits."""
     with examined.database.read() as connection:
-        kinds: dict[str, str] = dict(
-            connection.execute(
-                sa.select(nodes.c.node_id, nodes.c.kind)
-                .where(nodes.c.run_id == examined.run.run_id)
-                .order_by(nodes.c.sequence)
-            )
-            .tuples()
-            .all()
+        known = connection.execute(
+            sa.select(nodes.c.node_id, nodes.c.kind)
+            .where(nodes.c.run_id == examined.run.run_id)
+            .order_by(nodes.c.sequence)
         )
+        kinds: dict[str, str] = {node_id: kind for node_id, kind in known}  # noqa: C416 - rows are no pairs to mypy
         node_ids = [node_id for node_id, kind in kinds.items() if kind != ADOPTED]
         feeds: dict[str, list[tuple[str, str]]] = {node_id: [] for node_id in kinds}
         links = sa.select(edges.c.from_node_id, edges.c.port, edges.c.to_node_id).where(
