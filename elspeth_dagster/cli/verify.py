@@ -19,7 +19,7 @@ from elspeth_dagster.cli.terminal import Terminal, safe, stdout_terminal
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.reading import existing_landscape
-from elspeth_dagster.landscape.runs import attempts_of, find_run, run_of_attempt
+from elspeth_dagster.landscape.runs import dagster_runs_of, find_run, run_of_attempt
 from elspeth_dagster.landscape.verify import VerifyReport, removed_run, verify_run
 from elspeth_dagster.model.clock import SystemClock
 
@@ -74,7 +74,7 @@ def _report(database: Database, instance: DagsterInstance | None, text: str) -> 
     if instance is not None:
         from elspeth_dagster.orchestration.witness import witness_of  # noqa: PLC0415 - slow
 
-        attempts = [attempt.dagster_run_id for attempt in attempts_of(database, run.run_id)]
+        attempts = dagster_runs_of(database, run.run_id)
         witness = witness_of(instance, run.run_id, pipeline=run.pipeline, dagster_run_ids=attempts)
     return verify_run(database, run, now=SystemClock().now(), witness=witness)
 

@@ -58,14 +58,22 @@ class Scope:
 
 def records_of(run_id: str, table: Table) -> sa.Select[*tuple[Any, ...]]:
     """Every record of a run in one evidence table, a page in memory at a time."""
-    joined, owner = _owned(table)
+    joined, owner = owned(table)
     of_run = owner.c.run_id == run_id
     return sa.select(table).select_from(joined).where(of_run).execution_options(yield_per=PAGE)
 
 
+def owned(table: Table) -> tuple[sa.FromClause, Table]:
+    """The table joined to the one that names its run, which may be itself."""
+    if table.name not in _OWNERS:
+        return table, table
+    owner, column = _OWNERS[table.name]
+    return table.join(owner, owner.c[column] == table.c[column]), owner
+
+
 def hashes_of(connection: Connection, table: Table, scope: Scope) -> Iterable[bytes]:
     """The hashes of the closed records of ``scope`` in one table, in the order of their keys' bytes."""
-    joined, owner = _owned(table)
+    joined, owner = owned(table)
     where = [owner.c.run_id == scope.run_id]
     if table not in OF_THE_GRAPH:
         where.append(table.c.execution_id.in_(scope.execution_ids))
@@ -90,10 +98,3 @@ def in_key_order(connection: Connection, table: Table) -> Sequence[sa.ColumnElem
         sa.collate(column, "C") if isinstance(column.type, sa.Text) else column
         for column in table.primary_key.columns
     ]
-
-
-def _owned(table: Table) -> tuple[sa.FromClause, Table]:
-    if table.name not in _OWNERS:
-        return table, table
-    owner, column = _OWNERS[table.name]
-    return table.join(owner, owner.c[column] == table.c[column]), owner

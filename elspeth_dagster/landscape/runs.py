@@ -106,6 +106,13 @@ def attempts_of(database: Database, run_id: str) -> tuple[AttemptRecord, ...]:
         return _attempts(connection, run_id)
 
 
+def dagster_runs_of(database: Database, run_id: str) -> list[str]:
+    """The Dagster runs that are attempts at a run."""
+    question = sa.select(run_attempts.c.dagster_run_id).where(run_attempts.c.run_id == run_id)
+    with database.read() as connection:
+        return [str(dagster_run_id) for dagster_run_id in connection.execute(question).scalars()]
+
+
 def run_of_attempt(database: Database, dagster_run_id: str) -> RunRecord | None:
     """The run that a Dagster run is an attempt at; None if it never recorded anything."""
     question = (
@@ -158,8 +165,17 @@ def _run(found: sa.Row[*tuple[Any, ...]]) -> RunRecord:
         partition_key=found.partition_key,
         launched_by=found.launched_by,
         started_at=found.started_at,
-        versions=json.loads(found.versions_json),
+        versions=_versions(found.versions_json),
     )
+
+
+def _versions(text: str) -> Mapping[str, JSON]:
+    """The versions; none where the record is damaged: `verify` tells of it, and has to find the run for that."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _attempts(connection: Connection, run_id: str) -> tuple[AttemptRecord, ...]:

@@ -6,13 +6,22 @@ Read-only, in bounded memory, however large the run is.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.invariants import chain, content, dagster_log, files, journeys, order, records
+from elspeth_dagster.landscape.invariants import (
+    chain,
+    content,
+    dagster_log,
+    files,
+    journeys,
+    order,
+    records,
+    references,
+)
 from elspeth_dagster.landscape.invariants.finding import Check, Examined, Finding
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.landscape.status import run_status
@@ -27,6 +36,9 @@ CHECKS: Final[Mapping[str, Check]] = {
     "every record has the hash of its columns": records.record_hashes,
     "every body has the hash that was recorded": content.body_hashes,
     "every recorded hash has its body, or was purged": content.bodies_present,
+    "every salt is of its run": content.salts_of_the_run,
+    "every execution belongs to an attempt and a node": references.executions_of_attempts,
+    "what a record names is there, and of its run": references.references_within_the_run,
     "nothing is open in a finished run": records.nothing_open,
     "every row has its token, row indices have no gap": journeys.every_row_has_a_token,
     "every token ends exactly once": journeys.one_outcome_each,
@@ -82,17 +94,16 @@ def verify_run(
     ``witness`` is what Dagster's event log says. Without it, evidence that was rewritten together with every seal
     behind it is not told from what was recorded.
     """
-    status = run_status(database, run.run_id, now=now)
+    status = _status(database, run, now=now)
     examined = Examined(database, run, is_finished=status in _FINISHED, witness=witness)
     if witness is None:
         examined.notes.append("Dagster's event log is not at hand: the seals were not compared with it.")
     if not examined.is_finished:
-        examined.notes.append(
-            f"The run is {status.value}, not finished: what is open or waits is no finding."
-        )
+        shown = "of no status that can be told" if status is None else status.value
+        examined.notes.append(f"The run is {shown}, not finished: what is open or waits is no finding.")
     results = []
     for name, check in CHECKS.items():
-        findings = tuple(islice(check(examined), FINDINGS_PER_CHECK_MAX + 1))
+        findings = tuple(islice(_checked(check, examined), FINDINGS_PER_CHECK_MAX + 1))
         kept = findings[:FINDINGS_PER_CHECK_MAX]
         results.append(CheckResult(name, kept, is_cut=len(kept) < len(findings)))
     if examined.counts["purged"]:
@@ -100,6 +111,23 @@ def verify_run(
     return VerifyReport(
         run, status, tuple(results), dict(sorted(examined.counts.items())), tuple(examined.notes)
     )
+
+
+def _status(database: Database, run: RunRecord, *, now: dt.datetime) -> RunStatus | None:
+    """The run's status; None where the records that tell it were changed to something that nobody writes."""
+    try:
+        return run_status(database, run.run_id, now=now)
+    except (ValueError, LookupError):
+        return None
+
+
+def _checked(check: Check, examined: Examined) -> Iterator[Finding]:
+    """What a check finds. Evidence that it cannot read was not written by us: that is a finding, never a crash."""
+    try:
+        yield from check(examined)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"The check could not go on: a record holds what is never written there ({error!r})."
+        yield Finding("unreadable", "unknown", examined.run.run_id, what)
 
 
 def removed_run(run_id: str, *, seals: int) -> VerifyReport:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from elspeth_dagster.landscape import schema
 from tests.cli.conftest import Finished, InProcess
 from tests.cli.tampering import copy_of, tamper
 
@@ -131,3 +132,33 @@ def test_a_sinks_file_that_is_gone_is_a_note(cli: InProcess, finished: Finished)
         file.write_bytes(before)
     assert said.status == 0
     assert "not there any more" in said.text
+
+
+def test_a_run_that_was_removed_is_remembered_by_dagster(
+    cli: InProcess, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_of(finished.project, tmp_path)
+    tables = [table.name for table in reversed(schema.metadata.sorted_tables)]
+    tamper(copy, "PRAGMA foreign_keys = OFF", *(f"DELETE FROM {table}" for table in tables))  # noqa: S608
+    monkeypatch.setenv("DAGSTER_HOME", str(finished.project.folder / ".elspeth" / "dagster"))
+    said = cli(tmp_path, "verify", finished.key, "--landscape", copy.landscape_url)
+    assert said.status == 4
+    assert "Dagster's log has 7 seals of this run" in said.text
+    as_json = cli(tmp_path, "verify", finished.key, "--landscape", copy.landscape_url, "--json")
+    document = json.loads(as_json.out)
+    assert (as_json.status, document["is_clean"], document["run"]) == (4, False, None)
+
+
+def test_a_run_that_nobody_knows_is_no_finding(cli: InProcess, finished: Finished) -> None:
+    said = cli(finished.project.folder, "verify", "00000000")
+    assert said.status != 4
+    assert "There is no run '00000000'" in said.err
+
+
+def test_without_dagsters_log_the_seals_are_compared_with_nothing_else(
+    cli: InProcess, finished: Finished, tmp_path: Path
+) -> None:
+    copy = copy_of(finished.project, tmp_path)
+    said = cli(tmp_path, "verify", finished.key, "--landscape", copy.landscape_url)
+    assert said.status == 0
+    assert "Dagster's event log is not at hand" in said.text

@@ -69,11 +69,10 @@ def sealed_once(examined: Examined) -> Iterator[Finding]:
             examined.is_finished and status == ExecutionStatus.SUPERSEDED.value
         )
         if count > 1 or (is_due and not count):
-            what = f"It is {status}, and under {count} seals; it must be under one."
-            yield Finding("sealed_once", "node_executions", execution_id, what)
+            what = f"The execution is {status}, and under {count} seals; it must be under one."
+            yield Finding("sealed_once", "seals", f"{examined.run.run_id}, {execution_id}", what)
     for execution_id in sealed:
-        what = f"It is over execution {execution_id}, which is not there."
-        yield Finding("sealed_once", "seals", f"{examined.run.run_id}, {execution_id}", what)
+        yield Finding("sealed_once", "node_executions", execution_id, "It was sealed, but is not there.")
 
 
 def seal_roots(examined: Examined) -> Iterator[Finding]:

@@ -6,13 +6,27 @@ body and salt were purged together.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Final
 
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
-from elspeth_dagster.landscape.schema import calls, node_states, payloads, row_salts, rows, tokens
+from elspeth_dagster.landscape.schema import (
+    batches,
+    calls,
+    node_states,
+    payloads,
+    row_salts,
+    rows,
+    token_parents,
+    tokens,
+)
 from elspeth_dagster.model.canonical import content_hash
+from elspeth_dagster.model.outcome import Relation
+
+DETAILS_AT_ONCE: Final = 400  # two parameters each in one question; SQLite's older bound is 999
 
 
 def body_hashes(examined: Examined) -> Iterator[Finding]:
@@ -37,11 +51,32 @@ def bodies_present(examined: Examined) -> Iterator[Finding]:
         for found, salt_is_gone in _missing(examined, table, key, digest):
             if salt_is_gone:
                 examined.counts["purged"] += 1
-                continue
-            what = (
-                f"The body of its {digest.name} is gone, though it was not purged: its salt is still there."
-            )
-            yield Finding("body_present", table.name, found, what)
+            else:
+                yield _gone(table, found, digest.name)
+    for table in (node_states, calls, batches):
+        yield from _details(examined, table)
+
+
+def _gone(table: sa.Table, key: str, name: str) -> Finding:
+    what = f"The body of its {name} is gone, though it was not purged: its salt is still there."
+    return Finding("body_present", table.name, key, what)
+
+
+def salts_of_the_run(examined: Examined) -> Iterator[Finding]:
+    """What a run's tokens are hashed with is its own, unless they were adopted from an earlier run."""
+    adopted = sa.exists().where(
+        token_parents.c.token_id == tokens.c.token_id, token_parents.c.relation == Relation.ADOPTED.value
+    )
+    question = (
+        sa.select(tokens.c.token_id, tokens.c.salt_id)
+        .join(row_salts, row_salts.c.salt_id == tokens.c.salt_id)
+        .where(tokens.c.run_id == examined.run.run_id, row_salts.c.run_id != examined.run.run_id, ~adopted)
+        .execution_options(yield_per=PAGE)
+    )
+    with examined.database.read() as connection:
+        for token_id, salt_id in connection.execute(question):
+            what = f"Its salt {salt_id} is another run's."
+            yield Finding("salt_of_run", "row_salts", token_id, what)
 
 
 _REFERENCES: tuple[tuple[sa.Table, sa.Column[str], sa.Column[bytes]], ...] = (
@@ -50,30 +85,70 @@ _REFERENCES: tuple[tuple[sa.Table, sa.Column[str], sa.Column[bytes]], ...] = (
     (node_states, node_states.c.state_id, node_states.c.output_hash),
     (calls, calls.c.call_id, calls.c.request_hash),
     (calls, calls.c.call_id, calls.c.response_hash),
+    (batches, batches.c.batch_id, batches.c.group_hash),
 )
 
 
 def _missing(
     examined: Examined, table: sa.Table, key: sa.Column[str], digest: sa.Column[bytes]
 ) -> Iterator[tuple[str, bool]]:
-    joined: sa.FromClause = table
-    if table is calls:
-        joined = joined.join(node_states, node_states.c.state_id == calls.c.state_id)
-    owner = rows.c.row_id if table is rows else node_states.c.token_id
-    run_id = rows.c.run_id if table is rows else node_states.c.run_id
-    joined = (
-        joined.join(tokens, tokens.c.token_id == owner)
-        .outerjoin(
-            payloads, sa.and_(payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == digest)
-        )
-        .outerjoin(row_salts, row_salts.c.salt_id == tokens.c.salt_id)
-    )
+    joined, owner, salt_id = _salted(table)
+    joined = joined.outerjoin(
+        payloads, sa.and_(payloads.c.salt_id == salt_id, payloads.c.content_hash == digest)
+    ).outerjoin(row_salts, row_salts.c.salt_id == salt_id)
     question = (
         sa.select(key, row_salts.c.salt.is_(None))
         .select_from(joined)
-        .where(run_id == examined.run.run_id, digest.is_not(None), payloads.c.salt_id.is_(None))
+        .where(owner.c.run_id == examined.run.run_id, digest.is_not(None), payloads.c.salt_id.is_(None))
         .execution_options(yield_per=PAGE)
     )
     with examined.database.read() as connection:
         for found, salt_is_gone in connection.execute(question):
             yield str(found), bool(salt_is_gone)
+
+
+def _details(examined: Examined, table: sa.Table) -> Iterator[Finding]:
+    """Errors name the body of their free text by its hash, inside their JSON."""
+    joined, owner, salt_id = _salted(table)
+    (key,) = table.primary_key.columns
+    question = (
+        sa.select(key, table.c.error_json, salt_id, row_salts.c.salt.is_(None))
+        .select_from(joined.outerjoin(row_salts, row_salts.c.salt_id == salt_id))
+        .where(
+            owner.c.run_id == examined.run.run_id,
+            table.c.error_json.contains('"detail_hash":"', autoescape=True),
+        )
+        .execution_options(yield_per=DETAILS_AT_ONCE)
+    )
+    with examined.database.read() as connection, examined.database.read() as second:
+        for page in connection.execute(question).partitions():
+            wanted = [
+                (str(name), bytes.fromhex(json.loads(error_json)["detail_hash"]), salt, bool(salt_is_gone))
+                for name, error_json, salt, salt_is_gone in page
+            ]
+            there = second.execute(
+                sa.select(payloads.c.salt_id, payloads.c.content_hash).where(
+                    payloads.c.content_hash.in_([digest for _, digest, _, _ in wanted]),
+                    payloads.c.salt_id.in_([salt for _, _, salt, _ in wanted]),
+                )
+            ).all()
+            known = {(salt, bytes(digest)) for salt, digest in there}
+            for name, digest, salt, salt_is_gone in wanted:
+                if (salt, digest) in known:
+                    continue
+                if salt_is_gone:
+                    examined.counts["purged"] += 1
+                else:
+                    yield _gone(table, name, "error")
+
+
+def _salted(table: sa.Table) -> tuple[sa.FromClause, sa.Table, sa.Column[str]]:
+    """The table joined to where its salt is named; the table that names the run; the salt's id."""
+    if table is batches:
+        return table, table, batches.c.salt_id
+    if table is rows:
+        return table.join(tokens, tokens.c.token_id == rows.c.row_id), rows, tokens.c.salt_id
+    joined: sa.FromClause = table
+    if table is calls:
+        joined = joined.join(node_states, node_states.c.state_id == calls.c.state_id)
+    return joined.join(tokens, tokens.c.token_id == node_states.c.token_id), node_states, tokens.c.salt_id
