@@ -7,7 +7,7 @@ import dagster as dg
 
 import elspeth_dagster  # noqa: F401 - a workspace in a checkout that is not installed finds the package through this
 from elspeth_dagster.orchestration.build import shared_definitions
-from elspeth_dagster.orchestration.resources import LandscapeResource, landscape_url
+from elspeth_dagster.orchestration.resources import LandscapeResource
 
 PROJECT = Path(__file__).parent
 
@@ -17,5 +17,5 @@ def defs() -> dg.Definitions:
     """Load the components, and give them what they share."""
     if str(PROJECT) not in sys.path:  # `pipelines` is this project's own, not part of the installed package
         sys.path.insert(0, str(PROJECT))
-    shared = shared_definitions(LandscapeResource(url=landscape_url(PROJECT)))
+    shared = shared_definitions(LandscapeResource(project=str(PROJECT)))
     return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=PROJECT), shared)

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elspeth_dagster.pipeline.load import project_root
@@ -25,7 +25,7 @@ class Settings:
     """What a command works with. ``landscape_url`` may hold a password: show ``landscape_shown``."""
 
     project: Path
-    landscape_url: str
+    landscape_url: str = field(repr=False)
     dagster_home: Path
     is_debug: bool
     needs_option: bool
@@ -36,9 +36,9 @@ class Settings:
         path = self.landscape_url.removeprefix("sqlite:///")
         if path != self.landscape_url:
             return shown_path(Path(path))
-        scheme, _, rest = self.landscape_url.partition("://")
-        user, at, place = rest.rpartition("@")
-        return f"{scheme}://{user.partition(':')[0]}{at}{place}"
+        from elspeth_dagster.landscape.database import shown_url  # noqa: PLC0415 - validate needs no database
+
+        return shown_url(self.landscape_url)
 
     def command(self, *words: str) -> str:
         """A command of ours that works from the present folder, as a person would type it."""

@@ -79,7 +79,7 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        return self.url.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=True)
+        return _shown(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -199,6 +199,29 @@ def parsed_url(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[backend])
 
 
+def shown_url(url: str) -> str:
+    """A URL without its password; what cannot be read is not shown at all."""
+    try:
+        return _shown(make_url(url))
+    except (ArgumentError, ValueError):
+        return "(a URL that cannot be read)"
+
+
+def url_secrets(url: str) -> tuple[str, ...]:
+    """The passwords in a URL, whether they stand before the host or among the options."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return ()
+    options = [parsed.query.get(name, ()) for name in SECRET_OPTIONS]
+    several = [one for option in options for one in ((option,) if isinstance(option, str) else option)]
+    return tuple(filter(None, [parsed.password, *several]))
+
+
+def _shown(url: URL) -> str:
+    return url.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
 def _bad_url(what: str) -> LandscapeUnavailableError:
     return LandscapeUnavailableError(
         what,
@@ -212,9 +235,12 @@ def _engine(url: URL) -> Engine:
         _make_folder(url)
     try:
         if url.get_backend_name() == "sqlite":
-            engine = sa.create_engine(url)
+            engine = sa.create_engine(
+                url, hide_parameters=True
+            )  # in errors, which others log: rows are in them
         else:
-            engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_libpq_options(url))
+            options = _libpq_options(url)
+            engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise LandscapeUnavailableError(
             f"The database's driver is not installed: {error}",

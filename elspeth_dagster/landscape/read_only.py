@@ -52,13 +52,13 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         path = quote(str(Path(str(url.database)).absolute()))
         file = sa.URL.create("sqlite", database=f"file:{path}", query={"mode": "ro", "uri": "true"})
-        engine = sa.create_engine(file)
+        engine = sa.create_engine(file, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     given = url.query.get("options", "")
     options = f"{given if isinstance(given, str) else ' '.join(given)} {_READ_ONLY_SESSION}".strip()
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options})
+    return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"options": options})
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -27,13 +27,15 @@ request all end so, no other request of the node will fare better."""
 class RawReply:
     """A response of status 2xx. ``body`` is exactly what the provider sent, whether it can be read or not.
 
-    ``headers`` are lower-case and only those worth keeping.
+    The one exception: where the provider repeats the key, ``[redacted]`` stands in its place, and ``is_redacted`` says
+    so. ``headers`` are lower-case and only those worth keeping.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     provider_request_id: str | None
+    is_redacted: bool = False
 
 
 class ModelClient:

@@ -9,6 +9,9 @@ Imported only when a client is made: ``import openai`` takes about a second.
 
 from __future__ import annotations
 
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
+
 import aiohttp
 import httpx2
 import openai
@@ -17,11 +20,12 @@ from openai import RequestOptions
 from elspeth_dagster.errors import ModelCallError, RequestRefusedError
 from elspeth_dagster.llm.classify import no_answer_error, status_error
 from elspeth_dagster.llm.client import RawReply
-from elspeth_dagster.llm.headers import request_id, scrubbed
+from elspeth_dagster.llm.headers import request_id
 from elspeth_dagster.llm.lean_http import LeanClient
 from elspeth_dagster.llm.proxy import environment_proxy
 from elspeth_dagster.llm.settings import NO_KEY, ModelSettings
 from elspeth_dagster.llm.transport import BODY_BYTES_MAX, ModelTransport, ResponseTooLargeError
+from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 
 ERROR_BODY_BYTES_MAX = 64 * 1024
@@ -37,17 +41,18 @@ class Connection:
 
     def __init__(self, settings: ModelSettings, *, api_key: str, pool_size: int) -> None:
         is_tls = settings.address.startswith("https:")
-        self._secret = "" if api_key == NO_KEY else api_key
+        proxy = environment_proxy(settings)
+        self._redactor = Redactor(_secrets(api_key, proxy))
         self._where = f"model {settings.model!r} at {settings.host}"
         self._http = LeanClient(
             ModelTransport(
                 _request_headers(settings, api_key),
-                secret=self._secret,
+                redactor=self._redactor,
                 pool_size=pool_size,
                 timeout_s=settings.timeout_s,
                 connect_timeout_s=settings.connect_timeout_s,
                 ssl_context=httpx2.create_ssl_context() if is_tls else None,
-                proxy=environment_proxy(settings),
+                proxy=proxy,
             )
         )
         self._sdk = _sdk(settings, self._http)
@@ -77,7 +82,14 @@ class Connection:
             failure = self._no_answer(error)
         else:
             headers = dict(response.headers)
-            return RawReply(response.status_code, headers, response.content, request_id(headers))
+            answered = self._redactor.bytes(response.content)
+            return RawReply(
+                response.status_code,
+                headers,
+                answered,
+                request_id(headers),
+                is_redacted=answered is not response.content,
+            )
         # Raised out here, the error drags no exception of the SDK along, nor the request that such a one holds.
         raise failure
 
@@ -89,7 +101,7 @@ class Connection:
         text = response.content[:ERROR_BODY_BYTES_MAX].decode("utf-8", "replace")
         return status_error(
             response.status_code,
-            text=scrubbed(text, self._secret),
+            text=self._redactor.text(text),
             headers=dict(response.headers),
             where=self._where,
         )
@@ -106,6 +118,16 @@ class Connection:
             where=self._where,
             hint="bound the answer with max_tokens",
         )
+
+
+def _secrets(api_key: str, proxy: str | None) -> list[str]:
+    """What is sent to prove who we are, and so may come back."""
+    found = [] if api_key == NO_KEY else [api_key]
+    parts = urlsplit(proxy or "")
+    if parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password)
+        found += [password, b64encode(f"{user}:{password}".encode()).decode()]
+    return found
 
 
 def _request_headers(settings: ModelSettings, api_key: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from elspeth_dagster.model.redaction import Redactor
+
 KEPT_HEADERS = frozenset(
     {
         "retry-after",
@@ -32,15 +34,15 @@ VALUE_CHARS_MAX = 256
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
-def kept_headers(headers: Iterable[tuple[str, str]], *, secret: str) -> dict[str, str]:
-    """Return the headers worth keeping, names in lower case; of a repeated one the last. None holds ``secret``."""
+def kept_headers(headers: Iterable[tuple[str, str]], *, redactor: Redactor) -> dict[str, str]:
+    """Return the headers worth keeping, names in lower case; of a repeated one the last. None holds a secret."""
     kept: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
         if lower not in KEPT_HEADERS and not lower.startswith(KEPT_PREFIX):
             continue
         if len(kept) < HEADERS_MAX and len(lower) <= VALUE_CHARS_MAX:
-            kept[lower] = _plain(scrubbed(value, secret))
+            kept[lower] = _plain(redactor.text(value))
     return kept
 
 
@@ -50,11 +52,6 @@ def request_id(headers: Mapping[str, str]) -> str | None:
         if name in headers:
             return headers[name]
     return None
-
-
-def scrubbed(text: str, secret: str) -> str:
-    """Return ``text`` without ``secret``: some servers repeat in an error what they were sent. "" hides nothing."""
-    return text.replace(secret, "[key]") if secret and secret in text else text
 
 
 def _plain(value: str) -> str:

@@ -18,6 +18,7 @@ import httpx2
 from yarl import URL
 
 from elspeth_dagster.llm.headers import kept_headers
+from elspeth_dagster.model.redaction import Redactor
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Eight times the largest payload that is recorded; a completion has a few kilobytes."""
@@ -43,7 +44,7 @@ class ModelTransport(httpx2.AsyncBaseTransport):
         self,
         headers: Mapping[str, str],
         *,
-        secret: str,
+        redactor: Redactor,
         pool_size: int,
         timeout_s: float,
         connect_timeout_s: float,
@@ -51,7 +52,7 @@ class ModelTransport(httpx2.AsyncBaseTransport):
         proxy: str | None,
     ) -> None:
         self._headers = dict(headers)
-        self._secret = secret
+        self._redactor = redactor
         self._pool_size = pool_size
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_timeout_s)
         self._ssl_context = ssl_context
@@ -74,7 +75,7 @@ class ModelTransport(httpx2.AsyncBaseTransport):
             proxy=self._proxy,
         ) as response:
             body = await _bounded(response)
-            headers = kept_headers(response.headers.items(), secret=self._secret)
+            headers = kept_headers(response.headers.items(), redactor=self._redactor)
             # As a stream, since httpx2 would add a Content-Length of its own to the headers.
             return httpx2.Response(response.status, headers=headers, stream=httpx2.ByteStream(body))
 

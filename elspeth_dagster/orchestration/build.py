@@ -29,14 +29,24 @@ def pipeline_definitions(pipeline: Pipeline) -> dg.Definitions:
 
 
 def build_definitions(pipeline: Pipeline, *, landscape: LandscapeResource | None = None) -> dg.Definitions:
-    """Everything that a code location of just this pipeline needs."""
+    """Everything that a code location of just this pipeline needs.
+
+    Raises:
+        LaunchError: the Landscape's URL is written out with a password in it.
+    """
     return dg.Definitions.merge(pipeline_definitions(pipeline), shared_definitions(landscape))
 
 
 def shared_definitions(landscape: LandscapeResource | None = None) -> dg.Definitions:
-    """What the pipelines of a code location share: the Landscape, the executor, and the sensor that tends to runs."""
+    """What the pipelines of a code location share: the Landscape, the executor, and the sensor that tends to runs.
+
+    Raises:
+        LaunchError: the Landscape's URL is written out with a password in it.
+    """
+    landscape = landscape or LandscapeResource()
+    landscape.refuse_password()
     return dg.Definitions(
-        resources={LANDSCAPE_KEY: landscape or LandscapeResource()},
+        resources={LANDSCAPE_KEY: landscape},
         executor=dg.in_process_executor,
         sensors=[runs_sensor],
     )
@@ -74,8 +84,11 @@ def run_config(pipeline: Pipeline, *, limit: int | None) -> dict[str, object]:
     return {"ops": {op_name(pipeline.name, SOURCE): {"config": {"limit": limit}}}}
 
 
-def job_of_file(path: str, landscape_url: str) -> dg.JobDefinition:
-    """The job of a declaration's file; called again in each process of a multiprocess run."""
+def job_of_file(path: str, landscape_url: str | None) -> dg.JobDefinition:
+    """The job of a declaration's file; called again in each process of a multiprocess run.
+
+    Dagster stores these arguments with the run: a URL with a password comes by ``ELSPETH_LANDSCAPE_URL`` instead.
+    """
     pipeline = load_pipeline(Path(path))
     definitions = build_definitions(pipeline, landscape=LandscapeResource(url=landscape_url))
     return definitions.resolve_job_def(pipeline.name)

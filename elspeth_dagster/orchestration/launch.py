@@ -9,7 +9,7 @@ import fcntl
 import getpass
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRun, RunsFilter
 
 from elspeth_dagster.errors import LaunchError
+from elspeth_dagster.landscape.database import url_secrets
 from elspeth_dagster.model.clock import new_id
 from elspeth_dagster.orchestration.build import run_config
 from elspeth_dagster.orchestration.launched import Ended, Launched, StepFailure
 from elspeth_dagster.orchestration.liveness import PROCESS_TAG, own_process
+from elspeth_dagster.orchestration.resources import LANDSCAPE_VARIABLE
 from elspeth_dagster.pipeline import Pipeline
 
 FILE_TAG: Final = "elspeth/file"
@@ -67,17 +69,23 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
             where=str(home),
             hint="set DAGSTER_HOME to a folder that can be written",
         ) from error
-    before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(home)
+    with _variable("DAGSTER_HOME", str(home)), dg.DagsterInstance.get() as instance:
+        _make_storages(instance, home)
+        yield instance
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while: processes that are started meanwhile have it too."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
-        with dg.DagsterInstance.get() as instance:
-            _make_storages(instance, home)
-            yield instance
+        yield
     finally:
         if before is None:
-            del os.environ["DAGSTER_HOME"]
+            del os.environ[name]
         else:
-            os.environ["DAGSTER_HOME"] = before
+            os.environ[name] = before
 
 
 def launch(
@@ -91,18 +99,19 @@ def launch(
 ) -> Launched:
     """Materialize the pipeline, or a partition of it, here and now; returns when it has ended, however it ended."""
     tags = _own_tags(file) | ({} if partition is None else {_PARTITION_TAG: partition})
-    return _until_ended(
-        instance,
-        pipeline,
-        tags[LAUNCH_TAG],
-        lambda: dg.execute_job(
-            _job(file, landscape_url),
-            instance=instance,
-            run_config={**run_config(pipeline, limit=limit), "loggers": _QUIET},
-            tags=tags,
-            raise_on_error=False,
-        ),
-    )
+    with _job(file, landscape_url) as job:
+        return _until_ended(
+            instance,
+            pipeline,
+            tags[LAUNCH_TAG],
+            lambda: dg.execute_job(
+                job,
+                instance=instance,
+                run_config={**run_config(pipeline, limit=limit), "loggers": _QUIET},
+                tags=tags,
+                raise_on_error=False,
+            ),
+        )
 
 
 def resume(
@@ -111,27 +120,33 @@ def resume(
     """Re-execute ``of`` from failure: its unfinished nodes, as a further attempt at the same Landscape run."""
     divided = {name: value for name, value in of.tags.items() if name.startswith(_PARTITION_TAGS)}
     tags = {**_own_tags(file), **divided, _RESUME_TAG: "true"}
-    return _until_ended(
-        instance,
-        pipeline,
-        tags[LAUNCH_TAG],
-        lambda: dg.execute_job(
-            _job(file, landscape_url),
-            instance=instance,
-            run_config={**of.run_config, "loggers": _QUIET},
-            tags=tags,
-            reexecution_options=dg.ReexecutionOptions.from_failure(of.run_id, instance),
-            raise_on_error=False,
-        ),
-    )
+    with _job(file, landscape_url) as job:
+        return _until_ended(
+            instance,
+            pipeline,
+            tags[LAUNCH_TAG],
+            lambda: dg.execute_job(
+                job,
+                instance=instance,
+                run_config={**of.run_config, "loggers": _QUIET},
+                tags=tags,
+                reexecution_options=dg.ReexecutionOptions.from_failure(of.run_id, instance),
+                raise_on_error=False,
+            ),
+        )
 
 
-def _job(file: Path, landscape_url: str) -> Any:
-    return dg.build_reconstructable_job(
-        "elspeth_dagster.orchestration.build",
-        "job_of_file",
-        reconstructable_kwargs={"path": str(file), "landscape_url": landscape_url},
-    )
+@contextmanager
+def _job(file: Path, landscape_url: str) -> Iterator[Any]:
+    """The job; while inside, its processes find a URL that must not be stored in their environment."""
+    is_secret = bool(url_secrets(landscape_url))
+    url = None if is_secret else landscape_url
+    with _variable(LANDSCAPE_VARIABLE, landscape_url) if is_secret else nullcontext():
+        yield dg.build_reconstructable_job(
+            "elspeth_dagster.orchestration.build",
+            "job_of_file",
+            reconstructable_kwargs={"path": str(file), "landscape_url": url},
+        )
 
 
 def _own_tags(file: Path) -> dict[str, str]:

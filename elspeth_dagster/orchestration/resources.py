@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field, ValidationError
 
 from elspeth_dagster.errors import LaunchError
-from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.database import Database, shown_url, url_secrets
 from elspeth_dagster.landscape.patience import AWAY_S_MAX
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.llm import ModelSettings, resolve_key
@@ -24,14 +24,29 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where the audit database is.
 
     ``url`` is SQLAlchemy's: ``sqlite:///path`` or ``postgresql+psycopg://user@host/name``. Without it,
-    ``ELSPETH_LANDSCAPE_URL`` is read; without that, the Landscape is ``.elspeth/landscape.db`` in the working folder.
+    ``ELSPETH_LANDSCAPE_URL`` is read; without that, the Landscape is ``.elspeth/landscape.db`` in ``project``, or in
+    the working folder. A URL with a password belongs into that variable, or is given as ``EnvVar("...")``.
     """
 
-    url: str | None = Field(default=None, description="SQLAlchemy URL of the Landscape.")
+    url: str | None = Field(default=None, description="SQLAlchemy URL of the Landscape, without a password.")
+    project: str | None = Field(default=None, description="The folder of the default Landscape.")
 
     def resolved_url(self) -> str:
         """The URL that is used."""
-        return self.url or landscape_url(Path.cwd())
+        return self.url or landscape_url(Path(self.project) if self.project else Path.cwd())
+
+    def refuse_password(self) -> None:
+        """Refuse a URL that is written out with a password: Dagster stores a resource's configuration with every job.
+
+        Raises:
+            LaunchError: there is one.
+        """
+        if self.url and not isinstance(self.url, dg.EnvVar) and url_secrets(self.url):
+            raise LaunchError(
+                "The Landscape's URL holds a password, and Dagster stores a resource's configuration with every job.",
+                where=f"LandscapeResource(url={shown_url(self.url)!r})",
+                hint=f'put it into {LANDSCAPE_VARIABLE} and leave url out, or write url=EnvVar("...")',
+            )
 
     @contextlib.contextmanager
     def session(self) -> Iterator[tuple[Database, LandscapeWriter]]:
@@ -108,6 +123,11 @@ class ModelResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             MissingSecretError: there is none.
         """
         return self.api_key or resolve_key(self.settings(), os.environ)
+
+    def secrets(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """The key in whatever form it is known; nothing where there is none."""
+        named = environ.get(self.api_key_env, "") if self.api_key_env else ""
+        return tuple(filter(None, (self.api_key, named)))
 
 
 def landscape_url(project: Path) -> str:

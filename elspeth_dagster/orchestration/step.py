@@ -14,6 +14,7 @@ from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, Node
 from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
+from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.orchestration.interruption import interruptible
 from elspeth_dagster.orchestration.keys import asset_keys
@@ -23,6 +24,7 @@ from elspeth_dagster.orchestration.liveness import driving_pid
 from elspeth_dagster.orchestration.metadata import seal_metadata
 from elspeth_dagster.orchestration.progress_log import ProgressLog
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource, ModelResource
+from elspeth_dagster.orchestration.secrecy import is_told, redactor_for
 from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.launched import as_launched, outside_models
 from elspeth_dagster.runtime.interrupt import Stop
@@ -44,23 +46,48 @@ def run_in_step(
     progress = ProgressLog(partial(_log, context), SystemClock())
     seals: list[Seal] = []
     identity = _identity(context, pipeline, partition)
+    redactor = _redactor(context, pipeline)
     try:
         return interruptible(
             lambda: _run(
-                context, pipeline, node, identity, stop=stop, progress=progress, on_seal=seals.append
+                context,
+                pipeline,
+                node,
+                identity,
+                stop=stop,
+                progress=progress,
+                on_seal=seals.append,
+                redactor=redactor,
             ),
             stop=stop,
             tick=progress.tick,
             stopping=partial(_cancel, context),
         )
     except ElspethError as error:
-        raise _failure(error, seal_metadata(identity.run_id, seals)) from error
-    except BaseException:
+        failure = _failure(error, seal_metadata(identity.run_id, seals), redactor)
+        if not is_told(error, redactor):
+            raise failure from error
+    except BaseException as error:
         # Whatever else it is, Dagster shows it as it is: the seal is told beside it.
         if seals:
             metadata = seal_metadata(identity.run_id, seals)
             context.log_event(dg.AssetObservation(asset_keys(pipeline, node)[0], metadata=metadata))
-        raise
+        if not is_told(error, redactor):
+            raise
+        failure = dg.Failure(f"{type(error).__name__}: {redactor.text(str(error))}", allow_retries=False)
+    # Raised out here, it drags along nothing of the error that tells a secret: Dagster stores causes as well.
+    raise failure
+
+
+def _redactor(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Redactor:
+    landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
+    models: list[ModelResource] = [getattr(context.resources, name) for name in outside_models(pipeline)]
+    return redactor_for(
+        pipeline,
+        landscape_url=landscape.resolved_url(),
+        environ=os.environ,
+        keys=[key for model in models for key in model.secrets(os.environ)],
+    )
 
 
 def _run(
@@ -72,6 +99,7 @@ def _run(
     stop: Stop,
     progress: ProgressLog,
     on_seal: Callable[[Seal], object],
+    redactor: Redactor,
 ) -> NodeReport:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
     resources: dict[str, ModelResource] = {
@@ -93,6 +121,7 @@ def _run(
             end_of=partial(end_of, context.instance),
             on_begin=progress.begin,
             on_seal=on_seal,
+            redactor=redactor,
         )
         return run_node(
             pipeline,
@@ -120,11 +149,11 @@ def _cancel(context: dg.AssetExecutionContext) -> None:
         context.instance.report_run_canceling(run, message=_STOPPING)
 
 
-def _failure(error: ElspethError, seal: Mapping[str, str]) -> dg.Failure:
+def _failure(error: ElspethError, seal: Mapping[str, str], redactor: Redactor) -> dg.Failure:
     """A step that failed for a known reason; only a database that was away is worth trying again by itself."""
     code = error.reason if isinstance(error, NodeStoppedError) else error.code
     return dg.Failure(
-        description=str(error),
+        description=redactor.text(str(error)),
         metadata={"elspeth/code": code, **seal},
         allow_retries=isinstance(error, LandscapeUnavailableError),
     )

@@ -196,7 +196,7 @@ class _End:
                 reason.reason, reason.message, {**reason.facts, "batch_id": batch.batch_id}, reason.detail
             )
             self._member(ordinal, token, settle_failure(work, self.unit, token, told, self.now))
-        evidence = error_json(self.unit, batch.batch_id, batch.salt, why)
+        evidence = error_json(work.redactor, self.unit, batch.batch_id, batch.salt, why)
         self._close(BatchStatus.FAILED, outputs=0, error=evidence)
 
     def _state_id(self, token: Token) -> str:

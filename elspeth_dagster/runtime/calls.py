@@ -206,6 +206,8 @@ class CallJournal:
             error_json=_reply_error(reply),
         )
         self._count(CallStatus.ANSWERED, reply, cost, latency_ms)
+        if raw.is_redacted:
+            self._work.tally.calls["redacted"] += 1
         await self._durable(unit)
 
     async def _record_failure(
@@ -223,7 +225,11 @@ class CallJournal:
             http_status=error.status_code,
             latency_ms=latency_ms,
             error_json=error_json(
-                unit, row.token.salt_id, row.token.salt, Rejected(error.code, error.what, facts=facts)
+                self._work.redactor,
+                unit,
+                row.token.salt_id,
+                row.token.salt,
+                Rejected(error.code, error.what, facts=facts),
             ),
         )
         self._work.tally.calls[CallStatus.FAILED.value] += 1

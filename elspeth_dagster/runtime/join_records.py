@@ -110,7 +110,7 @@ class DecisionRecorder:
         work, token, deciding_ms = self.work, group.tokens[one.branch], verdict.deciding_ms
         late_by_ms = None if deciding_ms is None else round(one.arrival_ms - deciding_ms, 3) or 0
         evidence = Rejected(LATE_ARRIVAL, facts={"branch": one.branch, "late_by_ms": late_by_ms})
-        said = error_json(self.unit, token.salt_id, token.salt, evidence)
+        said = error_json(work.redactor, self.unit, token.salt_id, token.salt, evidence)
         settled = Settled(StateStatus.FAILED, None, None, said)
         outcome = outcome_record(work, token, Outcome.FAILED, sink=None, code=LATE_ARRIVAL, now=self.now)
         self.unit.insert("token_outcomes", outcome)

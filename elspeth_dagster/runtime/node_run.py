@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elspeth_dagster.errors import (
@@ -31,6 +31,7 @@ from elspeth_dagster.landscape.seals import Seal, end_sealed
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
+from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.llm import LlmConfig
@@ -65,7 +66,8 @@ class RunIdentity:
 class Engine:
     """What a process has one of: the Landscape, its writer, the clock, and what ends the run from outside.
 
-    ``on_seal`` is called when an execution was sealed, however it ended.
+    ``on_seal`` is called when an execution was sealed, however it ended; ``redactor`` knows the secrets that no record
+    of foreign text may hold.
     """
 
     database: Database
@@ -77,6 +79,7 @@ class Engine:
     on_begin: Callable[[ExecutionHandle], None] = lambda _: None
     """Given the execution once it has begun: its counts tell how far it is."""
     on_seal: Callable[[Seal], object] = lambda _seal: None
+    redactor: Redactor = field(default_factory=Redactor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ def run_node(
         scope=scope,
         model_of=engine.model_of,
         limit=limit,
+        redactor=engine.redactor,
     )
     engine.writer.watch(handle)
     engine.on_begin(handle)

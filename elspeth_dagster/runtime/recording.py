@@ -10,6 +10,7 @@ from elspeth_dagster.landscape.records import Record, Unit, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
 from elspeth_dagster.model.outcome import ERROR_PORT, Outcome, StateStatus
+from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
@@ -79,14 +80,15 @@ def settle_failure(work: Work, unit: Unit, token: Token, rejected: Rejected, now
     work.tally.failed(rejected.reason, token.token_id)
     work.handle.rows_done += 1
     work.handle.rows_failed += 1
-    return Settled(StateStatus.FAILED, port, None, error_json(unit, token.salt_id, token.salt, rejected))
+    failed = error_json(work.redactor, unit, token.salt_id, token.salt, rejected)
+    return Settled(StateStatus.FAILED, port, None, failed)
 
 
-def error_json(unit: Unit, salt_id: str, salt: bytes, rejected: Rejected) -> str:
-    """The error as evidence: code and facts; foreign text goes to the payloads, by hash."""
+def error_json(redactor: Redactor, unit: Unit, salt_id: str, salt: bytes, rejected: Rejected) -> str:
+    """The error as evidence: code and facts; foreign text goes to the payloads, by hash and without our secrets."""
     evidence: dict[str, JSON] = {"code": rejected.reason, **rejected.facts}
     if rejected.message or rejected.detail:
-        detail = canonical_bytes(recordable({"message": rejected.message, **rejected.detail}))
+        detail = redactor.bytes(canonical_bytes(recordable({"message": rejected.message, **rejected.detail})))
         evidence["detail_hash"] = payload(unit, salt_id, salt, detail).hex()
     return canonical_bytes(evidence).decode()
 

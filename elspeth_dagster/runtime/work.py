@@ -17,6 +17,7 @@ from elspeth_dagster.landscape.waiting import Feed, Waiting, waiting_tokens
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.clock import Clock, timestamp
+from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
 from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline, Port
@@ -53,6 +54,7 @@ class Work:
     scope: Scope
     model_of: Callable[[str], Model]
     limit: int | None = None
+    redactor: Redactor = field(default_factory=Redactor)
     tally: Tally = field(default_factory=Tally)
     pool_stats: Mapping[str, JSON] | None = None
     _tickets: deque[tuple[Future[None], int]] = field(default_factory=deque)
