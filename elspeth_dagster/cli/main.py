@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "export": ("export", "everything about a run, as files"),
     "purge": ("purge", "erase the bodies of old runs; evidence stays"),
     "db": ("db", "the Landscape's migrations"),
+    "mcp": ("mcp", "serve the Landscape to agents (MCP, stdio)"),
     "fake-model": ("fake_model", "serve a fake model, for demos and tests"),
 }
 """Each subcommand: its module, and what it does."""

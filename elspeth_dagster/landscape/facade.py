@@ -19,6 +19,7 @@ from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Page
 from elspeth_dagster.landscape.purges import PurgeRecord, purges_of
 from elspeth_dagster.landscape.reading import opened_landscape
 from elspeth_dagster.landscape.runs import ListedRun, RunRecord, find_run, recent_runs
+from elspeth_dagster.landscape.standing import RunStanding, runs_page
 from elspeth_dagster.landscape.states import StateFilter, StateRecord
 from elspeth_dagster.landscape.story import CallStory, Explanation
 from elspeth_dagster.landscape.summary import RunSummary, run_summary
@@ -61,6 +62,10 @@ class Landscape:
     def runs(self, *, limit: int = PAGE_DEFAULT) -> tuple[ListedRun, ...]:
         """The latest runs, latest first, each with its latest attempt."""
         return recent_runs(self.database, runs_max=limit)
+
+    def runs_page(self, *, after: str | None = None, limit: int = PAGE_DEFAULT) -> Page[RunStanding]:
+        """All runs, latest first, each with its status, a page at a time."""
+        return runs_page(self.database, now=self._clock.now(), after=after, limit=limit)
 
     def run(self, name: str) -> RunRecord:
         """The one run whose key or id begins with ``name``.

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.paging import Page, bounded, keys_at, page_of
 from elspeth_dagster.landscape.schema import fences, leases, node_executions, run_attempts, runs
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.model.row import JSON
@@ -98,6 +99,23 @@ def runs_before(database: Database, moment: str) -> tuple[RunRecord, ...]:
     question = sa.select(runs).where(runs.c.started_at < moment).order_by(runs.c.started_at, runs.c.run_id)
     with database.read() as connection:
         return tuple(_run(found) for found in connection.execute(question))
+
+
+def listed_page(connection: Connection, *, after: str | None, limit: int) -> Page[ListedRun]:
+    """The runs with their latest attempts, latest first, a page at a time."""
+    question = sa.select(runs).order_by(runs.c.started_at.desc(), runs.c.run_id.desc())
+    keys = keys_at(after, str, str)
+    if keys is not None:
+        question = question.where(
+            sa.tuple_(runs.c.started_at, runs.c.run_id) < sa.tuple_(*map(sa.literal, keys))
+        )
+    found = connection.execute(question.limit(bounded(limit) + 1)).all()
+    return page_of(
+        found,
+        limit,
+        item=lambda one: ListedRun(_run(one), _attempts(connection, one.run_id)[-1]),
+        key=lambda one: (one.started_at, one.run_id),
+    )
 
 
 def attempts_of(database: Database, run_id: str) -> tuple[AttemptRecord, ...]:
