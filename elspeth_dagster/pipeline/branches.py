@@ -116,8 +116,8 @@ class Branches:
                 "join, or end its branch in a sink."
             )
         fork_id = self.forks.get(name, leg.fork_id)
-        around = [other for other in path[:at] if other.is_open]
-        if any(other.way == branch and fork_id in {other.fork_id, leg.fork_id} for other in around):
+        fits = leg.fork_id == fork_id and leg.way == branch
+        if not fits and any(other.is_open and other.way == branch for other in path[:at]):
             return (
                 f"The rows of {written!r} are still on branch {leg.way!r} of {leg.fork_id!r}: join the branches of "
                 f"{leg.fork_id!r} first."

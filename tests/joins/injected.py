@@ -12,13 +12,27 @@ STEPS_MAX = 60
 
 
 def act(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    """What ``row["plan"][name]`` says: ``ms`` to take, ``fail``, fields to ``set`` and to ``drop``."""
-    plan = row["plan"].get(name, {})
-    CLOCK.pass_ms(plan.get("ms", 0))
-    if plan.get("fail"):
+    """What the row's plan says of ``name``, in the time that it says."""
+    ms, made = played(name, row)
+    CLOCK.pass_ms(ms)
+    if made is None:
         raise ValueError(f"{name} was told to fail")
+    return made
+
+
+def played(name: str, row: dict[str, Any]) -> tuple[float, dict[str, Any] | None]:
+    """The milliseconds that ``name`` takes and the row that it gives; None: it fails."""
+    plan = plan_of(row).get(name, {})
     kept = {field: value for field, value in row.items() if field not in plan.get("drop", ())}
-    return {**kept, **plan.get("set", {})}
+    return plan.get("ms", 0), None if plan.get("fail") else {**kept, **plan.get("set", {})}
+
+
+def plan_of(row: dict[str, Any]) -> dict[str, Any]:
+    """``row["plan"]``: what each step does, as ``ms``, ``fail``, ``set`` and ``drop``; also of a nested row."""
+    while "plan" not in row:
+        row = next(value for value in row.values() if isinstance(value, dict))
+    plan: dict[str, Any] = row["plan"]
+    return plan
 
 
 def _step(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
