@@ -28,7 +28,7 @@ from elspeth_dagster.landscape.summary import RunSummary, run_summary
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import RunStatus
-from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.orchestration.launched import Ended, Launched
 from elspeth_dagster.pipeline import Pipeline
 from elspeth_dagster.pipeline.launched import outside_models
@@ -70,7 +70,8 @@ def missing_keys(pipeline: Pipeline) -> list[MissingSecretError]:
     """What is wrong with the keys of the models that the pipeline calls, each variable once."""
     found: dict[str, MissingSecretError] = {}
     for node in pipeline.nodes.values():
-        settings = pipeline.model(node.config.model) if isinstance(node.config, LlmConfig) else None
+        llm = asking(node.config)
+        settings = None if llm is None else pipeline.model(llm.model)
         if settings is None:
             continue
         try:

@@ -11,8 +11,9 @@ from elspeth_dagster.cli.launching import missing_keys
 from elspeth_dagster.cli.settings import declaration_file, shown_path
 from elspeth_dagster.cli.terminal import Terminal, safe, stdout_terminal
 from elspeth_dagster.model.outcome import OUT_PORT
+from elspeth_dagster.nodes.aggregate import AggregateConfig
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.gate import GateConfig
-from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline import Node, Pipeline, Port, load_pipeline
@@ -64,10 +65,12 @@ def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if isinstance(config, FileSourceConfig | FileSinkConfig):
         facts.append(("file", safe(config.path)))
-    if isinstance(config, LlmConfig):
-        model = pipeline.model(config.model)
-        named = config.model if model is None else f"{model.model} at {model.address}"
-        facts.append(("model", f"{safe(named)}, {config.pool.pool_size} in flight"))
+    if isinstance(config, AggregateConfig):
+        facts.append(("batches", safe(_batches(config))))
+    if (llm := asking(config)) is not None:
+        model = pipeline.model(llm.model)
+        named = llm.model if model is None else f"{model.model} at {model.address}"
+        facts.append(("model", f"{safe(named)}, {llm.pool.pool_size} in flight"))
     if node.role == "sink":
         return facts
     columns = (
@@ -81,6 +84,19 @@ def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
         columns = ", ".join(changes) or "as they come"
     facts.append(("columns", columns))
     return facts
+
+
+def _batches(config: AggregateConfig) -> str:
+    """What makes them fire, and what becomes of them."""
+    trigger = config.trigger
+    fires = [
+        None if trigger.count is None else f"{trigger.count:,} rows",
+        None if trigger.timeout_seconds is None else f"{trigger.timeout_seconds:g} s",
+        None if trigger.condition is None else f"if {' '.join(trigger.condition.split())}",
+    ]
+    by = f" for each {', '.join(config.group_by)}" if config.group_by else ""
+    kept = ", the rows go on" if config.is_passthrough else ""
+    return f"{' or '.join(one for one in fires if one)}{by}: {config.run.kind}{kept}"
 
 
 def _routes(pipeline: Pipeline, node: Node) -> list[tuple[str, tuple[str, ...], str]]:

@@ -1,4 +1,4 @@
-"""Batches as they are recorded: one to go on with, and a node's all together."""
+"""A batch that an earlier execution fired: what a later one goes on with."""
 
 from __future__ import annotations
 
@@ -20,20 +20,6 @@ class RecordedBatch:
     salt: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
-    """A node's batches that were fired by one trigger; the smallest and the largest of them, in members."""
-
-    trigger: str
-    batches: int
-    completed: int
-    failed: int
-    members: int
-    members_min: int
-    members_max: int
-    outputs: int
-
-
 def recorded_batch(database: Database, batch_id: str) -> RecordedBatch | None:
     """What an earlier execution recorded of a batch; None if it was not fired yet.
 
@@ -50,30 +36,3 @@ def recorded_batch(database: Database, batch_id: str) -> RecordedBatch | None:
         return None
     is_open = found.status == BatchStatus.EXECUTING.value
     return RecordedBatch(tuple(found[:-1]) if is_open else None, found.salt or b"")
-
-
-def batch_counts(database: Database, *, run_id: str, node_id: str) -> tuple[BatchCounts, ...]:
-    """A node's batches by trigger, the most frequent first."""
-    count = sa.func.count()
-    of_status = [
-        sa.func.coalesce(sa.func.sum(sa.case((batches.c.status == status.value, 1), else_=0)), 0)
-        for status in (BatchStatus.COMPLETED, BatchStatus.FAILED)
-    ]
-    members = batches.c.member_count
-    question = (
-        sa.select(
-            batches.c.trigger_type,
-            count,
-            *of_status,
-            sa.func.sum(members),
-            sa.func.min(members),
-            sa.func.max(members),
-            sa.func.coalesce(sa.func.sum(batches.c.output_count), 0),
-        )
-        .where(batches.c.run_id == run_id, batches.c.node_id == node_id)
-        .group_by(batches.c.trigger_type)
-        .order_by(count.desc(), batches.c.trigger_type)
-    )
-    with database.read() as connection:
-        found = connection.execute(question).all()
-    return tuple(BatchCounts(trigger, *(int(number) for number in numbers)) for trigger, *numbers in found)

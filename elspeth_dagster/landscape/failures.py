@@ -74,7 +74,7 @@ def _failed_states(connection: Connection, run_id: str) -> dict[tuple[str, str],
     states = node_states
     question = (
         sa.select(states.c.node_id, states.c.error_json, states.c.token_id)
-        .where(states.c.run_id == run_id, states.c.status == "failed")
+        .where(states.c.run_id == run_id, states.c.status == "failed", states.c.input_hash.is_not(None))
         .order_by(states.c.node_id, states.c.order_key)
         .execution_options(yield_per=PAGE)
     )

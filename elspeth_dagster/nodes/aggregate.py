@@ -12,6 +12,7 @@ from elspeth_dagster.expressions import Expression, expression_mistakes
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, StepConfig, known, mistakes_in_text
+from elspeth_dagster.nodes.batch_llm import LlmRunConfig
 from elspeth_dagster.nodes.batch_python import PythonRunConfig
 from elspeth_dagster.nodes.batch_run import BatchResult, missing_column
 from elspeth_dagster.nodes.batch_stats import StatsRunConfig
@@ -27,7 +28,7 @@ TIMEOUT_SECONDS_MAX: Final = 366 * 24 * 3600
 
 _NAMES = {BATCH_COUNT: frozenset[str](), BATCH_AGE: frozenset[str]()}
 
-BatchRun = Annotated[StatsRunConfig | PythonRunConfig, Field(discriminator="kind")]
+BatchRun = Annotated[StatsRunConfig | PythonRunConfig | LlmRunConfig, Field(discriminator="kind")]
 
 
 class TriggerConfig(BaseModel):
@@ -74,12 +75,13 @@ class AggregateConfig(StepConfig):
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """No trigger, a condition that is wrong, fields that are not there, and what is wrong with its `run`."""
         yield from self._trigger_mistakes(columns)
+        yield from self._link_mistakes()
         for index, name in enumerate(self.group_by):
             yield from missing_column(("group_by", index), name, columns)
             if name in self.group_by[:index]:
                 yield Mistake(("group_by", index), f"Field {name!r} is named twice.")
         if self.is_passthrough and not self.run.is_passthrough_possible:
-            what = f"A batch's `{self.run.kind}` are new rows: with `passthrough` there is no place for them."
+            what = f"Of a batch, `{self.run.kind}` makes new rows here: there is none for each row that passes through."
             yield Mistake(("output_mode",), what)
         for mistake in self.run.mistakes(columns, home, group_by=self.group_by):
             yield Mistake(("run", *mistake.path), mistake.what, mistake.text_line)
@@ -94,6 +96,16 @@ class AggregateConfig(StepConfig):
             found = expression_mistakes(trigger.condition, fields=known(columns), names=_NAMES)
             yield from mistakes_in_text(("trigger", "condition"), found)
 
+    def _link_mistakes(self) -> Iterator[Mistake]:
+        count = self.trigger.count or 0
+        is_per_member = isinstance(self.run, LlmRunConfig) and self.run.is_per_member
+        if is_per_member and not self.is_passthrough and count * count > LINKS_MAX:
+            what = (
+                f"{count:,} rows, each with {count:,} parents, are more records than one batch may make "
+                f"({LINKS_MAX:,}): use `output_mode: passthrough`, or a smaller count."
+            )
+            yield Mistake(("trigger", "count"), what)
+
     def columns_out(self, columns: Columns) -> Columns:
         """What its run makes."""
         return self.run.columns_out(columns, group_by=self.group_by)
@@ -101,6 +113,13 @@ class AggregateConfig(StepConfig):
     def decision(self, home: Home) -> dict[str, JSON]:
         """The source of a function counts, and a prompt's text."""
         return {**super().decision(home), "run": self.run.decision(home)}
+
+    def operational_values(self) -> dict[str, JSON]:
+        """The pool of its run, too."""
+        values = super().operational_values()
+        if isinstance(self.run, LlmRunConfig):
+            values["run"] = {"pool": self.run.pool.model_dump(mode="json")}
+        return values
 
     def triggers(self) -> Triggers:
         """What makes a batch fire, made ready."""

@@ -138,6 +138,10 @@ class NodeConfig(BaseModel):
         _ = home
         return self.model_dump(mode="json", by_alias=True, exclude=set(self.operational | {"kind"}))
 
+    def operational_values(self) -> dict[str, JSON]:
+        """What cannot, as JSON: recorded for each attempt."""
+        return self.model_dump(mode="json", by_alias=True, include=set(self.operational))
+
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """What is wrong with this node, given the columns that reach it."""
         _ = columns, home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -19,6 +19,8 @@ from elspeth_dagster.nodes.python_raised import raised
 
 class PythonRunConfig(BatchRunConfig):
     """`call: package.module:function`; the declaration's folder is importable."""
+
+    is_foreign: ClassVar[bool] = True
 
     kind: Literal["python"]
     call: str = Field(

@@ -29,12 +29,17 @@ class BatchDecider(Protocol):
 
 
 class BatchRunConfig(BaseModel):
-    """What every `run:` says."""
+    """What every `run:` says. ``is_foreign``: it runs code that is not of this package."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
     determinism: ClassVar[str] = "deterministic"
-    is_passthrough_possible: ClassVar[bool] = True
+    is_foreign: ClassVar[bool] = False
+
+    @property
+    def is_passthrough_possible(self) -> bool:
+        """Whether it can give back a row for each member."""
+        return True
 
     def mistakes(self, columns: Columns, home: Home, *, group_by: Sequence[str]) -> Iterator[Mistake]:
         """What is wrong with it, given the columns that reach the aggregate."""

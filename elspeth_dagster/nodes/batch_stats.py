@@ -25,13 +25,16 @@ Number = int | float
 class StatsRunConfig(BatchRunConfig):
     """Nulls and missing fields are not counted; of no number at all, sum, mean, min and max are null."""
 
-    is_passthrough_possible = False
-
     kind: Literal["stats"]
     fields: list[str] = Field(min_length=1, description="The fields to count and add up: numbers.")
     group_by: list[str] = Field(
         default_factory=list, description="One row for each of their values, in the order they came."
     )
+
+    @property
+    def is_passthrough_possible(self) -> bool:
+        """Statistics are rows of their own."""
+        return False
 
     def mistakes(self, columns: Columns, home: Home, *, group_by: Sequence[str]) -> Iterator[Mistake]:
         """Fields that are not there, named twice, or two columns of one name."""

@@ -231,13 +231,17 @@ class LlmConfig(StepConfig):
         )
 
     def _compiled(self, part: Part) -> Query:
-        names = {name: frozenset(given) for name, given in part.extra.items()}
+        names = self._names(part)
         prompt = PromptTemplate.compile(part.prompt, where="prompt", lookups=self.lookup, names=names)
         system = None
         if part.system is not None:
             system = PromptTemplate.compile(part.system, where="system", lookups=self.lookup, names=names)
         extra: dict[str, JSON] = {name: dict(given) for name, given in part.extra.items()}
         return Query(part.name, prompt, system, part.schema(), part.prefix, extra)
+
+    def _names(self, part: Part) -> dict[str, frozenset[str] | None]:
+        """The further names that a query's templates see, with their fields."""
+        return {name: frozenset(given) for name, given in part.extra.items()}
 
 
 def _part_decision(part: Part) -> dict[str, JSON]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from elspeth_dagster.errors import ExpressionError, NotJSONError
-from elspeth_dagster.expressions import PromptTemplate
+from elspeth_dagster.expressions import PromptTemplate, Rendered
 from elspeth_dagster.llm import AnswerSchema, ModelSettings, build_request
 from elspeth_dagster.model.canonical import plain_hash
 from elspeth_dagster.model.result import Rejected
@@ -47,8 +47,8 @@ class LlmQuestion:
     def ask(self, row: Row, query: Query) -> Asked | Rejected:
         """The request of one query for ``row``; a template that fails on it is the row's error."""
         try:
-            prompt = query.prompt.render(row, extra=query.extra)
-            system = None if query.system is None else query.system.render(row, extra=query.extra)
+            prompt = self.render(query.prompt, row, query)
+            system = None if query.system is None else self.render(query.system, row, query)
         except ExpressionError as error:
             return Rejected("template_failed", error.what)
         request = build_request(
@@ -61,6 +61,14 @@ class LlmQuestion:
         )
         variables = prompt.variables if system is None else _together(system.variables, prompt.variables)
         return Asked(request.body, _template_hash(query), variables)
+
+    def render(self, template: PromptTemplate, row: Row, query: Query) -> Rendered:
+        """One of a query's templates for ``row``.
+
+        Raises:
+            ExpressionError: it fails on this row.
+        """
+        return template.render(row, extra=query.extra)
 
     def conclude(self, row: Row, answers: Mapping[str, Row]) -> Emitted | Rejected:
         """The row with the fields of every query's answer behind its own, in the order of the queries."""

@@ -11,7 +11,7 @@ import dagster as dg
 
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
 from elspeth_dagster.model.outcome import OUT_PORT
-from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.checks import balance_check, balance_spec, order_check, order_spec
 from elspeth_dagster.orchestration.columns import Types, column_schema, column_types
@@ -59,7 +59,7 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
         partitions_def=partitions_def(pipeline),
         backfill_policy=backfill_policy(pipeline),
-        pool=options.pool if isinstance(node.config, LlmConfig) else None,
+        pool=None if asking(node.config) is None else options.pool,
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext) -> Any:
@@ -131,9 +131,9 @@ def _worst(results: Sequence[dg.AssetCheckResult]) -> dg.AssetCheckResult:
 
 
 def _check_specs(node: Node, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    return [balance_spec(key), order_spec(key)] if isinstance(node.config, LlmConfig) else [balance_spec(key)]
+    return [balance_spec(key)] if asking(node.config) is None else [balance_spec(key), order_spec(key)]
 
 
 def _check_results(node: Node, key: dg.AssetKey, report: NodeReport) -> list[dg.AssetCheckResult]:
     balance = balance_check(key, report)
-    return [balance, order_check(key, report)] if isinstance(node.config, LlmConfig) else [balance]
+    return [balance] if asking(node.config) is None else [balance, order_check(key, report)]

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from elspeth_dagster.nodes.aggregate import AggregateConfig
+from elspeth_dagster.nodes.batch_python import PythonRunConfig
+from elspeth_dagster.nodes.batch_stats import STATISTICS, StatsRunConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ITEM_INDEX, ExpandConfig
 from elspeth_dagster.nodes.llm import LlmConfig
@@ -49,6 +52,8 @@ def _leaving(pipeline: Pipeline, node: Node, reaching: Types) -> Types:
             **reaching,
             **{field: _answer_type(spec) for field, spec in config.answer_types(pipeline.home).items()},
         }
+    if isinstance(config, AggregateConfig):
+        return _of_batches(pipeline, config, reaching)
     if isinstance(config, MapConfig):
         renamed = {config.rename.get(name, name): kind for name, kind in reaching.items()}
         return {**renamed, **dict.fromkeys(config.set, UNTOLD)}
@@ -57,6 +62,21 @@ def _leaving(pipeline: Pipeline, node: Node, reaching: Types) -> Types:
     if isinstance(config, CoalesceConfig) and config.merge == "nested":
         return dict.fromkeys(config.branches(), "json")
     return reaching
+
+
+def _of_batches(pipeline: Pipeline, config: AggregateConfig, reaching: Types) -> Types:
+    """What a batch's run makes; what a function does with a column is its own business."""
+    if isinstance(config.run, PythonRunConfig):
+        return {}
+    if isinstance(config.run, StatsRunConfig):
+        counts = {f"{name}_count": "int" for name in config.run.fields}
+        return {**reaching, **counts, **dict.fromkeys(_measures(config.run), "float")}
+    answers = config.run.answer_types(pipeline.home).items()
+    return {**reaching, **{field: _answer_type(spec) for field, spec in answers}}
+
+
+def _measures(run: StatsRunConfig) -> list[str]:
+    return [f"{name}_{one}" for name in run.fields for one in STATISTICS if one != "count"]
 
 
 def _answer_type(declared: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.graph import SOURCE
 from elspeth_dagster.pipeline.launched import Change
@@ -25,9 +25,9 @@ def config_schema(node: Node) -> dict[str, dg.Field] | None:
     """The form of one node; None where there is nothing to change."""
     if node.role == "source":
         return {"limit": _optional(dg.Noneable(int), None, "Read at most this many records.")}
-    if isinstance(node.config, LlmConfig):
-        model = _optional(str, node.config.model, "The name of a declared model, or of a model resource.")
-        return {"model": model, "pool": dg.Field(_pool_form(node.config.pool), is_required=False)}
+    if (llm := asking(node.config)) is not None:
+        model = _optional(str, llm.model, "The name of a declared model, or of a model resource.")
+        return {"model": model, "pool": dg.Field(_pool_form(llm.pool), is_required=False)}
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from elspeth_dagster.landscape.batches import BatchCounts
+from elspeth_dagster.landscape.batch_reads import TriggerSummary
 from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
@@ -87,13 +87,13 @@ def _usage(report: NodeReport) -> dict[str, Any]:
     return {f"elspeth/{name}": value for name, value in numbers.items() if value is not None}
 
 
-def _batches(counted: Sequence[BatchCounts]) -> dict[str, Any]:
+def _batches(counted: Sequence[TriggerSummary]) -> dict[str, Any]:
     if not counted:
         return {}
     records = [
         dg.TableRecord(
             {
-                "trigger": one.trigger,
+                "trigger": one.trigger.value,
                 "batches": one.batches,
                 "failed": one.failed,
                 "rows in": one.members,

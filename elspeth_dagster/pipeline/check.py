@@ -16,9 +16,9 @@ from elspeth_dagster.errors import SinkError, SourceError
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, listed
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
-from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.branches import Branches
@@ -215,12 +215,13 @@ def _rests_on(mistake: Mistake, doubtful: frozenset[str]) -> bool:
 
 def _model_mistakes(config: NodeConfig, models: tuple[str, ...] | None) -> Iterator[Mistake]:
     """A name that is like a declared one is a slip of the pen; any other is taken for a Dagster resource's."""
-    if not isinstance(config, LlmConfig) or models is None or config.model in models:
+    llm = asking(config)
+    if llm is None or models is None or llm.model in models:
         return
-    if suggest(config.model, models) or config.model == _DEFAULT_MODEL:
+    if suggest(llm.model, models) or llm.model == _DEFAULT_MODEL:
         listed = ", ".join(models) or "none"
-        what = f"There is no model {config.model!r}.{suggest(config.model, models)} Models: {listed}."
-        yield Mistake(("model",), what)
+        what = f"There is no model {llm.model!r}.{suggest(llm.model, models)} Models: {listed}."
+        yield Mistake(("model",) if llm is config else ("run", "model"), what)
 
 
 def _same_files(wiring: Wiring, home: Home) -> Iterator[tuple[DeclarationPath, str]]:

@@ -9,8 +9,8 @@ from typing import Literal
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.base import Columns, Home, NodeConfig
-from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.pipeline.places import Places
 from elspeth_dagster.pipeline.spec import Head
 
@@ -32,9 +32,11 @@ def model_decision(settings: ModelSettings) -> dict[str, JSON]:
 def decision_of(config: NodeConfig, models: Mapping[str, ModelSettings], home: Home) -> dict[str, JSON]:
     """What can change a node's decisions; of a model that is not known before the launch, its name."""
     decision = config.decision(home)
-    if isinstance(config, LlmConfig):
-        settings = models.get(config.model)
-        decision["model"] = {"resource": config.model} if settings is None else model_decision(settings)
+    if (llm := asking(config)) is not None:
+        asks = decision if llm is config else decision["run"]
+        assert isinstance(asks, dict)  # noqa: S101 - a configuration
+        settings = models.get(llm.model)
+        asks["model"] = {"resource": llm.model} if settings is None else model_decision(settings)
     return decision
 
 
@@ -125,10 +127,9 @@ class Pipeline:
 
     def operational(self) -> dict[str, JSON]:
         """What may differ between attempts of a run: pools, prices, error rates, descriptions."""
-        nodes: dict[str, JSON] = {}
-        for node in self.nodes.values():
-            keys = node.config.operational
-            nodes[node.node_id] = node.config.model_dump(mode="json", by_alias=True, include=set(keys))
+        nodes: dict[str, JSON] = {
+            node.node_id: node.config.operational_values() for node in self.nodes.values()
+        }
         models: dict[str, JSON] = {
             name: settings.model_dump(mode="json", exclude=set(_MODEL_DECIDES))
             for name, settings in self.head.models.items()

@@ -11,6 +11,7 @@ from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
+from elspeth_dagster.nodes.asking import asking, asking_with
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.pipeline.graph import Node, Pipeline, decision_of
 from elspeth_dagster.pooling import PoolConfig
@@ -26,7 +27,7 @@ class Change:
 
 def outside_models(pipeline: Pipeline) -> frozenset[str]:
     """The models that the steps name and the declaration does not: they come with the launch."""
-    named = {node.config.model for node in pipeline.nodes.values() if isinstance(node.config, LlmConfig)}
+    named = {llm.model for node in pipeline.nodes.values() if (llm := asking(node.config)) is not None}
     return frozenset(named - pipeline.head.models.keys())
 
 
@@ -43,18 +44,15 @@ def as_launched(
     head = pipeline.head.model_copy(update={"models": {**models, **pipeline.head.models}})
     changed = replace(pipeline, head=head)
     nodes = {
-        name: _changed(node, changed, changes.get(name, Change()))
-        if isinstance(node.config, LlmConfig)
-        else node
+        name: node if llm is None else _changed(node, llm, changed, changes.get(name, Change()))
         for name, node in pipeline.nodes.items()
+        for llm in (asking(node.config),)
     }
     return replace(changed, nodes=nodes)
 
 
-def _changed(node: Node, pipeline: Pipeline, change: Change) -> Node:
-    config = node.config
-    assert isinstance(config, LlmConfig)  # noqa: S101 - the caller looked
-    model = change.model or config.model
+def _changed(node: Node, llm: LlmConfig, pipeline: Pipeline, change: Change) -> Node:
+    model = change.model or llm.model
     if model not in pipeline.head.models:
         known = tuple(pipeline.head.models)
         raise LaunchError(
@@ -63,7 +61,7 @@ def _changed(node: Node, pipeline: Pipeline, change: Change) -> Node:
             hint="declare it under `models:`, or give the code location a ModelResource of that name",
         )
     try:
-        pool = PoolConfig.model_validate({**config.pool.model_dump(), **change.pool})
+        pool = PoolConfig.model_validate({**llm.pool.model_dump(), **change.pool})
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
@@ -72,5 +70,5 @@ def _changed(node: Node, pipeline: Pipeline, change: Change) -> Node:
             where=f"step {node.node_id!r}",
             hint="mend the launch",
         ) from error
-    config = config.model_copy(update={"model": model, "pool": pool})
+    config = asking_with(node.config, llm.model_copy(update={"model": model, "pool": pool}))
     return replace(node, config=config, decision=decision_of(config, pipeline.head.models, pipeline.home))

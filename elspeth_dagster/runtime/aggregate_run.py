@@ -12,14 +12,16 @@ from elspeth_dagster.runtime.step_run import row_of
 from elspeth_dagster.runtime.work import Work
 
 
-def run_aggregate(work: Work, config: AggregateConfig, decider: BatchDecider) -> None:
-    """Cut the waiting tokens into batches and make of each what ``decider`` says.
+def run_aggregate(work: Work, config: AggregateConfig, decider: BatchDecider, *, is_foreign: bool) -> None:
+    """Cut the waiting tokens into batches and make of each what ``decider`` says; ``is_foreign``: by others' code.
 
     Raises:
         NodeStoppedError: too many rows failed, a batch is too large, or the run is to end; what was made is recorded.
     """
     for batch in BatchFeed(work, config, decider.admit).batches():
         work.check_stop()
+        if is_foreign:
+            work.flush()  # what somebody else's code does may reach out of this process: its batch is on record first
         began_s = time.perf_counter()
         result = decider.decide_batch([row_of(token) for token in batch.members], batch.key)
         duration_ms = (time.perf_counter() - began_s) * 1000

@@ -30,14 +30,20 @@ OPEN_BYTES_MAX: Final = 512 * 1024 * 1024
 
 Admit = Callable[[Row], Rejected | None]
 
+Prepare = Callable[[Batch, Unit], None]
+"""Adds to the unit of a firing batch what must be durable with it."""
+
 
 class BatchFeed:
     """Reads a node's input once. ``admit`` says which rows can be in no batch: these fail alone."""
 
-    def __init__(self, work: Work, config: AggregateConfig, admit: Admit) -> None:
+    def __init__(
+        self, work: Work, config: AggregateConfig, admit: Admit, *, prepare: Prepare | None = None
+    ) -> None:
         self._work = work
         self._config = config
         self._admit = admit
+        self._prepare = prepare
         self._cutter: Cutter[Token] = Cutter(config.triggers(), config.group_by)
         self._open_bytes = 0
 
@@ -105,6 +111,8 @@ class BatchFeed:
             if fired is None:
                 continue
             batch, unit = fired
+            if self._prepare is not None:
+                self._prepare(batch, unit)
             self._work.submit(unit)
             yield batch
 

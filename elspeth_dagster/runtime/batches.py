@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from elspeth_dagster.landscape.batches import recorded_batch
 from elspeth_dagster.landscape.records import Record, Unit, closed, opened, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes
 from elspeth_dagster.model.clock import new_salts
-from elspeth_dagster.model.outcome import BatchStatus, Outcome, Relation, StateStatus
+from elspeth_dagster.model.outcome import OUT_PORT, BatchStatus, Outcome, Relation, StateStatus
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
@@ -39,12 +40,15 @@ from elspeth_dagster.runtime.work import Work
 IDS_AT_ONCE = 1_000
 """Parameters of one query."""
 
+NO_REASONS: Mapping[str, Rejected] = MappingProxyType({})
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """A batch that fired. ``record`` is its open record; ``states`` are its members' open states, where it has such.
+    """A batch that fired. ``record`` is its open record; ``attempts`` says how often a token was at this node before.
 
-    ``attempts`` says how often each member was at this node before.
+    Where it is asked about, ``states`` are the open states of its members, and of ``output``, the token that one answer
+    about all of them will become; ``contexts`` is what the pool says of each; ``pending`` goes with the batch's end.
     """
 
     batch_id: str
@@ -54,9 +58,11 @@ class Batch:
     record: Record
     fired_at: str
     trigger: str
-    attempts: Mapping[str, int]
+    attempts: dict[str, int]
+    output: Token | None = None
     states: dict[str, Record] = field(default_factory=dict)
     contexts: dict[str, Mapping[str, JSON]] = field(default_factory=dict)
+    pending: Unit = field(default_factory=Unit)
 
     @property
     def last(self) -> Token:
@@ -102,13 +108,22 @@ def _attempts(work: Work, members: Sequence[Token]) -> dict[str, int]:
 
 
 def settle_batch(
-    work: Work, config: AggregateConfig, batch: Batch, result: BatchResult, *, duration_ms: float
+    work: Work,
+    config: AggregateConfig,
+    batch: Batch,
+    result: BatchResult,
+    *,
+    duration_ms: float,
+    own: Mapping[str, Rejected] = NO_REASONS,
 ) -> Unit:
-    """Everything that the end of a batch leaves behind: its members' ends, its outputs, its own."""
-    end = _End(work, batch, Unit(), work.now(), round(duration_ms, 3))
+    """Everything that the end of a batch leaves behind: its members' ends, its outputs, its own.
+
+    ``own`` are the reasons of members that failed themselves, where the batch failed.
+    """
+    end = _End(work, batch, batch.pending, work.now(), round(duration_ms, 3))
     result = _kept(config.checked(result, members=len(batch.members)))
     if isinstance(result, Rejected):
-        end.fail(result, {})
+        end.fail(result, own)
     elif config.is_passthrough:
         end.pass_through(result.value)
     else:
@@ -139,28 +154,17 @@ class _End:
 
     def transform(self, rows: Sequence[Row]) -> None:
         """New tokens, whose parents are all members."""
-        batch, parents = self.batch, [token.token_id for token in self.batch.members]
+        batch = self.batch
         for index, row in enumerate(rows):
-            made = MadeToken(
-                token_id=ids.item_token_id(batch.batch_id, index),
-                row_id=None,
-                order_key=ids.item_order_key(batch.last.order_key, index),
-                branch=None,
-                salt_id=batch.batch_id,
-                row_hash=payload(self.unit, batch.batch_id, batch.salt, canonical_bytes(row)),
-            )
-            make_token(
-                self.work,
-                self.unit,
-                made,
-                parents=parents,
-                relation=Relation.BATCH,
-                started_at=batch.fired_at,
-                now=self.now,
-                duration_ms=self.duration_ms,
-                context_json=_json({"batch": {"batch_id": batch.batch_id, "output": index}}),
-            )
-            self._output(index, made.token_id)
+            row_hash = payload(self.unit, batch.batch_id, batch.salt, canonical_bytes(row))
+            token_id = ids.item_token_id(batch.batch_id, index)
+            if batch.output is None:
+                self._make(index, token_id, row_hash)
+            else:
+                self._end_output(Settled(StateStatus.COMPLETED, OUT_PORT, row_hash, None))
+                self.work.tally.rows_out += 1
+                self.work.tally.by_port[OUT_PORT] += 1
+            self._output(index, token_id)
         for ordinal, token in enumerate(batch.members):
             self._member(ordinal, token, Settled(StateStatus.COMPLETED, None, None, None))
             self.unit.insert(
@@ -171,6 +175,39 @@ class _End:
             )
             self.work.handle.rows_done += 1
         self._close(BatchStatus.COMPLETED, outputs=len(rows))
+
+    def _make(self, index: int, token_id: str, row_hash: bytes) -> None:
+        """A token that did not exist before."""
+        batch = self.batch
+        made = MadeToken(
+            token_id=token_id,
+            row_id=None,
+            order_key=ids.item_order_key(batch.last.order_key, index),
+            branch=None,
+            salt_id=batch.batch_id,
+            row_hash=row_hash,
+        )
+        make_token(
+            self.work,
+            self.unit,
+            made,
+            parents=[token.token_id for token in batch.members],
+            relation=Relation.BATCH,
+            started_at=batch.fired_at,
+            now=self.now,
+            duration_ms=self.duration_ms,
+            context_json=_json({"batch": {"batch_id": batch.batch_id, "output": index}}),
+        )
+
+    def _end_output(self, settled: Settled) -> None:
+        """The end of the one visit of the token that stands for the batch."""
+        batch, token = self.batch, self.batch.output
+        assert token is not None  # noqa: S101 - asked before
+        context: dict[str, JSON] = {
+            "batch": {"batch_id": batch.batch_id, "output": 0},
+            **batch.contexts.get(token.token_id, {}),
+        }
+        self._close_state(batch.states[token.token_id], settled, context)
 
     def pass_through(self, rows: Sequence[Row]) -> None:
         """The members go on, each with its row."""
@@ -197,6 +234,12 @@ class _End:
             )
             self._member(ordinal, token, settle_failure(work, self.unit, token, told, self.now))
         evidence = error_json(work.redactor, self.unit, batch.batch_id, batch.salt, why)
+        if batch.output is not None:  # it never was a row: it goes to no sink, and counts as none
+            self._end_output(Settled(StateStatus.FAILED, None, None, evidence))
+            self.unit.insert(
+                "token_outcomes",
+                outcome_record(work, batch.output, Outcome.FAILED, sink=None, code=why.reason, now=self.now),
+            )
         self._close(BatchStatus.FAILED, outputs=0, error=evidence)
 
     def _state_id(self, token: Token) -> str:
@@ -216,18 +259,7 @@ class _End:
         self.work.tally.rows_in += 1
         state = batch.states.get(token.token_id)
         if state is not None:
-            final = closed(
-                "node_states",
-                state,
-                status=settled.status.value,
-                out_port=settled.out_port,
-                output_hash=settled.output_hash,
-                error_json=settled.error_json,
-                context_after_json=_json(context),
-                duration_ms=self.duration_ms,
-                completed_at=self.now,
-            )
-            self.unit.close("node_states", final)
+            self._close_state(state, settled, context)
             return
         self.unit.insert(
             "node_states",
@@ -243,6 +275,20 @@ class _End:
                 completed_at=self.now,
             ),
         )
+
+    def _close_state(self, state: Record, settled: Settled, context: dict[str, JSON]) -> None:
+        final = closed(
+            "node_states",
+            state,
+            status=settled.status.value,
+            out_port=settled.out_port,
+            output_hash=settled.output_hash,
+            error_json=settled.error_json,
+            context_after_json=_json(context),
+            duration_ms=self.duration_ms,
+            completed_at=self.now,
+        )
+        self.unit.close("node_states", final)
 
     def _close(self, status: BatchStatus, *, outputs: int, error: str | None = None) -> None:
         final = closed(

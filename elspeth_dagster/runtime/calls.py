@@ -15,14 +15,14 @@ from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened
 from elspeth_dagster.llm import ModelClient, RawReply, Reply, cost_usd, read_reply
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
-from elspeth_dagster.model.outcome import CallStatus, StateStatus
+from elspeth_dagster.model.outcome import CallStatus
 from elspeth_dagster.model.result import Rejected, Succeeded
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
 from elspeth_dagster.nodes.llm_question import Asked, LlmQuestion, Query
 from elspeth_dagster.pooling import Again, report_headers
-from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
-from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, error_json, payload, too_large
+from elspeth_dagster.runtime.llm_rows import Fate, QueryWork, RowWork
+from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, error_json, opened_state, payload, too_large
 from elspeth_dagster.runtime.work import Work
 
 CALL_TYPE = "chat_completion"
@@ -42,23 +42,32 @@ class CallJournal:
 
     # In the caller's thread ------------------------------------------------------------------------------------------
 
-    def open(self, token: Token, row: Row, *, attempt: int, earlier: Sequence[EarlierAnswer]) -> RowWork:
-        """Prepare a row: its open state, its requests, and the answers that an earlier execution paid for."""
-        work = self._work
-        state_id = ids.state_id(token.token_id, work.node.node_id, attempt)
-        state = opened(
-            state_id, token.token_id, work.handle.run_id, work.node.node_id, None, token.order_key, attempt,
-            StateStatus.OPEN.value, token.row_hash, None, None, None, None, None, work.now(), None,
-            work.handle.execution_id,
-        )  # fmt: skip
-        opened_row = RowWork(token, row, state_id, attempt, state, Unit())
-        opened_row.pending.insert("node_states", state)
+    def open(
+        self,
+        token: Token,
+        row: Row,
+        *,
+        attempt: int,
+        earlier: Sequence[EarlierAnswer],
+        stored: Record | None = None,
+        fate: Fate | None = None,
+    ) -> RowWork:
+        """Prepare a row: its open state, its requests, and the answers that an earlier execution paid for.
+
+        ``stored`` is its state where that is recorded already; ``fate`` what it shares with other rows.
+        """
+        state_id = ids.state_id(token.token_id, self._work.node.node_id, attempt)
+        state = stored or opened_state(self._work, token, attempt, token.row_hash)
+        opened_row = RowWork(token, row, state_id, attempt, state, Unit(), fate=fate)
+        if stored is None:
+            opened_row.pending.insert("node_states", state)
+        opened_row.is_state_stored = stored is not None
         for query in self._question.queries:
             one = QueryWork(opened_row, query)
             opened_row.queries.append(one)
             asked = self._asked(row, query)
             if isinstance(asked, Rejected):
-                one.rejected = asked
+                one.reject(asked)
             else:
                 one.asked = asked
                 self._take_over(one, [answer for answer in earlier if answer.query == query.name])
@@ -108,6 +117,8 @@ class CallJournal:
             LandscapeError: the intent could not be recorded, so nothing was sent.
         """
         assert one.asked is not None  # noqa: S101 - queries without a request are not sent
+        if one.row.is_lost:
+            return Rejected("not_asked", "Another row of its batch failed before it was asked about.")
         unit, call = self._intent(one, one.asked, state_id)
         began_s = self._work.clock.monotonic()
         try:
@@ -151,7 +162,8 @@ class CallJournal:
 
     def _refused(self, one: QueryWork, error: RequestRefusedError) -> Rejected:
         facts: dict[str, JSON] = {"status_code": error.status_code, "error_type": error.error_type}
-        one.rejected = Rejected(error.code, error.what, facts=facts)
+        one.reject(Rejected(error.code, error.what, facts=facts))
+        assert one.rejected is not None  # noqa: S101 - just now
         return one.rejected
 
     def _judge(self, one: QueryWork, reply: Reply) -> None:
@@ -159,11 +171,13 @@ class CallJournal:
         if isinstance(reply.result, Succeeded):
             one.answer = reply.result.value
         elif one.try_no >= self._answer_attempts:
-            one.rejected = Rejected(
-                reply.result.reason,
-                reply.result.message,
-                facts={**reply.result.facts, "answers": one.try_no},
-                detail=reply.result.detail,
+            one.reject(
+                Rejected(
+                    reply.result.reason,
+                    reply.result.message,
+                    facts={**reply.result.facts, "answers": one.try_no},
+                    detail=reply.result.detail,
+                )
             )
         else:
             one.try_no += 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.base import Compilable, StepConfig
+from elspeth_dagster.nodes.batch_llm import LlmRunConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.runtime.aggregate_llm import run_aggregate_llm
 from elspeth_dagster.runtime.aggregate_run import run_aggregate
 from elspeth_dagster.runtime.coalesce_run import run_coalesce
 from elspeth_dagster.runtime.expand_run import run_expand
@@ -42,11 +44,18 @@ def run_kind(work: Work) -> Artifact | None:
     elif isinstance(config, CoalesceConfig):
         run_coalesce(work, config)
     elif isinstance(config, AggregateConfig):
-        decider = config.run.compile(work.pipeline.home, is_passthrough=config.is_passthrough)
-        run_aggregate(work, config, decider)
+        _run_aggregate(work, config)
     else:
         _run_step(work, config)
     return None
+
+
+def _run_aggregate(work: Work, config: AggregateConfig) -> None:
+    if isinstance(config.run, LlmRunConfig):
+        run_aggregate_llm(work, config, config.run)
+    else:
+        decider = config.run.compile(work.pipeline.home, is_passthrough=config.is_passthrough)
+        run_aggregate(work, config, decider, is_foreign=config.run.is_foreign)
 
 
 def _run_step(work: Work, config: object) -> None:

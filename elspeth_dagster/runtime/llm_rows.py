@@ -13,6 +13,13 @@ from elspeth_dagster.nodes.llm_question import Asked, Query
 
 
 @dataclass(slots=True, eq=False)
+class Fate:
+    """What rows share that are kept or lost together, as those of a batch. It is only ever set, in any thread."""
+
+    is_lost: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class RowWork:
     """One row. ``state`` is its open record; ``pending`` holds what must be stored with its first call, or its end.
 
@@ -31,12 +38,18 @@ class RowWork:
     call_count: int = 0
     is_state_stored: bool = False
     reused: int = 0
+    fate: Fate | None = None
 
     def unanswered(self) -> list[QueryWork]:
         """The queries that the model is still to be asked."""
-        if any(query.rejected is not None for query in self.queries):
+        if self.is_lost or any(query.rejected is not None for query in self.queries):
             return []  # all or nothing: what is lost already is not paid for
         return [query for query in self.queries if query.answer is None]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a row that it is kept or lost with has failed."""
+        return self.fate is not None and self.fate.is_lost
 
     def failures(self) -> Mapping[str, Rejected]:
         """The queries that failed, and why."""
@@ -57,3 +70,9 @@ class QueryWork:
     answer: Row | None = None
     rejected: Rejected | None = None
     try_no: int = 1
+
+    def reject(self, why: Rejected) -> None:
+        """Give it up, and with it every row that is lost with its row."""
+        self.rejected = why
+        if self.row.fate is not None:
+            self.row.fate.is_lost = True

@@ -16,7 +16,7 @@ from elspeth_dagster.errors import (
 )
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
-from elspeth_dagster.landscape.batches import BatchCounts, batch_counts
+from elspeth_dagster.landscape.batch_reads import TriggerSummary, trigger_summaries
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.executions import begin_execution, ended_execution
 from elspeth_dagster.landscape.handle import ExecutionHandle
@@ -34,7 +34,7 @@ from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
 from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
-from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Pipeline
 from elspeth_dagster.runtime.garbage import old_objects_left_alone
@@ -95,7 +95,7 @@ class NodeReport:
     artifact: Artifact | None
     source_path: Path | None
     seal: Seal
-    batches: tuple[BatchCounts, ...] = ()
+    batches: tuple[TriggerSummary, ...] = ()
 
 
 def run_node(
@@ -109,8 +109,8 @@ def run_node(
         LandscapeError: the audit database cannot be written; nothing was sent that was not recorded.
     """
     node = pipeline.nodes[node_id]
-    if isinstance(node.config, LlmConfig):
-        engine.model_of(node.config.model)  # a missing key is told before anything is begun
+    if (llm := asking(node.config)) is not None:
+        engine.model_of(llm.model)  # a missing key is told before anything is begun
     scope = scope_of(
         engine.database, pipeline, run_id=run.run_id, partition_key=run.partition_key, selected=run.selected
     )
@@ -266,11 +266,13 @@ def _lost(work: Work) -> tuple[LostRow, ...]:
     )
 
 
-def _batches(work: Work) -> tuple[BatchCounts, ...]:
+def _batches(work: Work) -> tuple[TriggerSummary, ...]:
     """Of all executions of the node together: a resumed one fires the rest."""
     if not isinstance(work.node.config, AggregateConfig):
         return ()
-    return batch_counts(work.database, run_id=work.handle.run_id, node_id=work.node.node_id)
+    with work.database.read() as connection:
+        summaries = trigger_summaries(connection, work.handle.run_id)
+    return tuple(one for one in summaries if one.node_id == work.node.node_id)
 
 
 def _source_path(work: Work) -> Path | None:

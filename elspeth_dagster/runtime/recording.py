@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from elspeth_dagster.files import recordable
-from elspeth_dagster.landscape.records import Record, Unit, sealed
+from elspeth_dagster.landscape.records import Record, Unit, opened, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
 from elspeth_dagster.model.outcome import ERROR_PORT, Outcome, StateStatus
@@ -100,6 +100,15 @@ def outcome_record(
     return sealed(
         "token_outcomes", ids.outcome_id(token.token_id, outcome), work.handle.run_id, token.token_id, outcome.value,
         outcome.is_terminal, work.node.node_id, sink, code, now, work.handle.execution_id,
+    )  # fmt: skip
+
+
+def opened_state(work: Work, token: Token, attempt: int, input_hash: bytes | None) -> Record:
+    """A visit of a token to this node that has begun; a token that the node makes comes without an input."""
+    return opened(
+        ids.state_id(token.token_id, work.node.node_id, attempt), token.token_id, work.handle.run_id,
+        work.node.node_id, None, token.order_key, attempt, StateStatus.OPEN.value, input_hash, None, None, None,
+        None, None, work.now(), None, work.handle.execution_id,
     )  # fmt: skip
 
 

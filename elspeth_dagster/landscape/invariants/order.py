@@ -83,7 +83,10 @@ def _execution(examined: Examined, execution_id: str, node_id: str) -> Iterator[
     seen = {"submit_index": _Seen(), "complete_index": _Seen()}
     with examined.database.read() as connection:
         for state_id, context_json in connection.execute(question):
-            pool = json.loads(context_json).get("pool", {})
+            context = json.loads(context_json)
+            if "batch" in context and "pool" not in context:
+                continue  # a member, or an output, of a batch: it was not asked about by itself
+            pool = context.get("pool", {})
             for name, numbers in seen.items():
                 if not _is_index(pool.get(name)) or not numbers.add(pool[name]):
                     what = (

@@ -1,0 +1,20 @@
+"""Which nodes ask a model, and with what configuration: an llm step, and an aggregate that runs one on its batches."""
+
+from __future__ import annotations
+
+from elspeth_dagster.nodes.aggregate import AggregateConfig
+from elspeth_dagster.nodes.base import NodeConfig
+from elspeth_dagster.nodes.batch_llm import LlmRunConfig
+from elspeth_dagster.nodes.llm import LlmConfig
+
+
+def asking(config: NodeConfig) -> LlmConfig | None:
+    """What a node asks a model; None if it asks nobody."""
+    if isinstance(config, AggregateConfig):
+        return config.run if isinstance(config.run, LlmRunConfig) else None
+    return config if isinstance(config, LlmConfig) else None
+
+
+def asking_with(config: NodeConfig, llm: LlmConfig) -> NodeConfig:
+    """The node's configuration with ``llm`` in the place of what it asks now."""
+    return config.model_copy(update={"run": llm}) if isinstance(config, AggregateConfig) else llm
