@@ -15,6 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape import schema
+from elspeth_dagster.landscape.adoption import ADOPTED
 
 PAGE: Final = 1_000  # records in memory at a time
 
@@ -79,7 +80,7 @@ def hashes_of(connection: Connection, table: Table, scope: Scope) -> Iterable[by
         where.append(table.c.execution_id.in_(scope.execution_ids))
         where.append(table.c.record_hash.is_not(None))
     if owner.name in _NODE_COLUMNS:
-        where.append(owner.c[_NODE_COLUMNS[owner.name]] == scope.node_id)
+        where.append(owner.c[_NODE_COLUMNS[owner.name]].in_(_written_for(scope)))
     question = (
         sa.select(table.c.record_hash)
         .select_from(joined)
@@ -88,6 +89,13 @@ def hashes_of(connection: Connection, table: Table, scope: Scope) -> Iterable[by
         .execution_options(yield_per=PAGE)
     )
     return connection.execute(question).scalars()
+
+
+def _written_for(scope: Scope) -> sa.CompoundSelect[*tuple[Any, ...]]:
+    """The nodes that an execution writes records of: its own, and those that it adopted tokens of."""
+    nodes = schema.nodes
+    adopted = sa.select(nodes.c.node_id).where(nodes.c.run_id == scope.run_id, nodes.c.kind == ADOPTED)
+    return sa.select(sa.literal(scope.node_id)).union_all(adopted)
 
 
 def in_key_order(connection: Connection, table: Table) -> Sequence[sa.ColumnElement[Any]]:
