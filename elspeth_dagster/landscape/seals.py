@@ -160,3 +160,17 @@ def _link(connection: Connection, scope: Scope, of: Sum, *, now: str) -> Seal:
 def _json(value: Mapping[str, int] | Sequence[str]) -> str:
     plain: JSON = dict(value) if isinstance(value, Mapping) else list(value)
     return canonical_bytes(plain).decode()
+
+
+def seal_holds(database: Database, seal: Seal, *, run_id: str, node_id: str) -> bool:
+    """Whether the evidence under a seal is what was sealed: its root is made again and compared."""
+    table = schema.seals
+    question = sa.select(table.c.merkle_root, table.c.covers_json, table.c.seal_hash).where(
+        table.c.run_id == run_id, table.c.sequence == seal.sequence
+    )
+    with database.read() as connection:
+        found = connection.execute(question).first()
+    if found is None or found.seal_hash != seal.seal_hash:
+        return False
+    scope = Scope(run_id, node_id, (*json.loads(found.covers_json), seal.execution_id))
+    return sum_of(database, scope).merkle_root == bytes(found.merkle_root)

@@ -1,62 +1,158 @@
-"""Asset checks: what Dagster's users look at to see whether a node can be trusted."""
+"""Asset checks: what Dagster's users look at to see whether a node can be trusted.
+
+The balance is of every asset; the others are of a node, and stand on its first asset: events stay few, however many
+ports it has.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import dagster as dg
 
+from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.pipeline import Node
+from elspeth_dagster.pipeline.spec import Checks, ErrorRate
 from elspeth_dagster.runtime.node_run import NodeReport
 
-BALANCE = "balance"
-ORDER = "order"
-LOST_SHOWN_MAX = 20
+LOST_SHOWN_MAX: Final = 20
+BALANCED_PORTS_MAX: Final = 4
+"""Of a node with more ports, the first asset's balance speaks for all of them."""
 
 
-def balance_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """Every asset of a node has its node's balance."""
-    return dg.AssetCheckSpec(
-        name=BALANCE,
-        asset=key,
-        description="Every row that came to this node was completed, failed, or waits: none was lost or doubled.",
-    )
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found."""
+
+    passed: bool
+    description: str
+    metadata: dict[str, Any]
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
-def order_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """A pooled node's order can be proved from what it recorded."""
-    return dg.AssetCheckSpec(
-        name=ORDER,
-        asset=key,
-        description="The pool's submit indices have no gap: every row that it took came back. Lost rows are named.",
-    )
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    description: str
+    judge: Callable[[NodeReport, Checks], Verdict]
+    applies: Callable[[Node], bool] = lambda _: True
 
 
-def order_check(key: dg.AssetKey, report: NodeReport) -> dg.AssetCheckResult:
-    """The order as the Landscape has it after the node's work."""
-    lost = [row.token_id for row in report.lost]
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=ORDER,
-        passed=not lost,
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"lost_rows": len(lost), "lost": dg.MetadataValue.json(lost[:LOST_SHOWN_MAX])},
-        description=f"{len(lost)} rows are missing from the order"
-        if lost
-        else "No row is missing from the order",
-    )
+def check_specs(node: Node, keys: list[dg.AssetKey], options: Checks) -> list[dg.AssetCheckSpec]:
+    """The checks of a node's assets."""
+    return [
+        dg.AssetCheckSpec(
+            name=check.name, asset=key, description=check.description, blocking=check.name in options.blocking
+        )
+        for index, key in enumerate(keys)
+        for check in _checks_of(node, index, len(keys))
+    ]
 
 
-def balance_check(key: dg.AssetKey, report: NodeReport) -> dg.AssetCheckResult:
+def check_results(
+    node: Node, keys: list[dg.AssetKey], key: dg.AssetKey, report: NodeReport, options: Checks
+) -> list[dg.AssetCheckResult]:
+    """What the checks of one of them found."""
+    found = []
+    for check in _checks_of(node, keys.index(key), len(keys)):
+        verdict = check.judge(report, options)
+        found.append(
+            dg.AssetCheckResult(
+                asset_key=key,
+                check_name=check.name,
+                passed=verdict.passed,
+                severity=verdict.severity,
+                description=verdict.description,
+                metadata=verdict.metadata,
+            )
+        )
+    return found
+
+
+def _checks_of(node: Node, index: int, ports: int) -> list[_Check]:
+    if index == 0:
+        return [check for check in _CHECKS if check.applies(node)]
+    return [_CHECKS[0]] if ports <= BALANCED_PORTS_MAX else []
+
+
+def _balance(report: NodeReport, _: Checks) -> Verdict:
     """The balance as the Landscape has it after the node's work: nothing waits for a node that is done."""
     balance = report.balance
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=BALANCE,
-        passed=balance.holds and balance.waiting == 0,
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={
+    return Verdict(
+        balance.holds and balance.waiting == 0,
+        f"{balance.arrived} arrived = {balance.completed} completed + {balance.failed} failed "
+        f"+ {balance.waiting} waiting",
+        {
             "arrived": balance.arrived,
             "completed": balance.completed,
             "failed": balance.failed,
             "waiting": balance.waiting,
             "by_port": dg.MetadataValue.json(dict(sorted(balance.by_port.items()))),
         },
-        description=f"{balance.arrived} arrived = {balance.completed} completed + {balance.failed} failed "
-        f"+ {balance.waiting} waiting",
     )
+
+
+def _order(report: NodeReport, _: Checks) -> Verdict:
+    lost = [row.token_id for row in report.lost]
+    said = f"{len(lost)} rows are missing from the order" if lost else "No row is missing from the order"
+    shown = dg.MetadataValue.json(lost[:LOST_SHOWN_MAX])
+    return Verdict(not lost, said, {"lost_rows": len(lost), "lost": shown})
+
+
+def _error_rate(report: NodeReport, options: Checks) -> Verdict:
+    """Of all rows that are done with, in this execution and the ones before it."""
+    failed, done = report.balance.failed, report.balance.completed + report.balance.failed
+    rate = failed / done if done else 0.0
+    limits: ErrorRate = options.error_rate
+    worst = report.tally.failures.most_common(1)
+    said = f"{failed} of {done} rows failed ({rate:.1%})" + (f", most with {worst[0][0]}" if worst else "")
+    severity = dg.AssetCheckSeverity.ERROR if rate > limits.fail else dg.AssetCheckSeverity.WARN
+    metadata = {"error_rate": rate, "warn_above": limits.warn, "fail_above": limits.fail}
+    return Verdict(rate <= min(limits.warn, limits.fail), said, metadata, severity)
+
+
+def _seal(report: NodeReport, _: Checks) -> Verdict:
+    holds = report.proofs.is_sealed_as_found
+    said = (
+        "What was sealed is what is there" if holds else "The evidence is not what was sealed: run `verify`"
+    )
+    return Verdict(holds, said, {"seal": report.seal.seal_hash.hex(), "sequence": report.seal.sequence})
+
+
+def _reconciliation(report: NodeReport, _: Checks) -> Verdict:
+    proof = report.proofs.sink
+    if proof is None:
+        return Verdict(passed=True, description="No file was written", metadata={})
+    file = "the file is as it was hashed" if proof.is_file_whole else "the file is not what was written"
+    said = f"{proof.arrived} rows arrived, {proof.written} are in the file, {proof.ended} ended here; {file}"
+    return Verdict(
+        proof.holds, said, {"arrived": proof.arrived, "written": proof.written, "ended": proof.ended}
+    )
+
+
+_CHECKS: Final = (
+    _Check(
+        "balance",
+        "Every row that came to this node was completed, failed, or waits: none was lost or doubled.",
+        _balance,
+    ),
+    _Check(
+        "order",
+        "The pool's submit indices have no gap: every row that it took came back. Lost rows are named.",
+        _order,
+        lambda node: asking(node.config) is not None,
+    ),
+    _Check(
+        "error_rate",
+        "The share of failed rows. Above the first threshold it warns, above the second it fails.",
+        _error_rate,
+        lambda node: node.role != "sink",
+    ),
+    _Check("seal", "The seal over this node's evidence, made again from the records, is the same.", _seal),
+    _Check(
+        "reconciliation",
+        "Every row that arrived is in the file and has its outcome, and the file is the one that was recorded.",
+        _reconciliation,
+        lambda node: node.role == "sink",
+    ),
+)

@@ -17,3 +17,9 @@ def asset_key(pipeline: Pipeline, port: Port) -> dg.AssetKey:
 def asset_keys(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:
     """Every asset of a node, in the order of its ports."""
     return [asset_key(pipeline, Port(node.node_id, port)) for port in node.ports or (OUT_PORT,)]
+
+
+def upstream_key(pipeline: Pipeline, port: Port) -> dg.AssetKey:
+    """What an edge hangs on: the port's asset; failed rows leave by no asset of their own, so the node's first."""
+    feeder = pipeline.nodes[port.node_id]
+    return asset_key(pipeline, port if port.name in feeder.ports else Port(port.node_id, feeder.ports[0]))

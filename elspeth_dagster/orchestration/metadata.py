@@ -1,5 +1,6 @@
 """A node's report as Dagster metadata: plain numbers so that they plot, tables where a person compares."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from elspeth_dagster.landscape.batch_reads import TriggerSummary
 from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
+from elspeth_dagster.pipeline import Node
 from elspeth_dagster.runtime.node_run import NodeReport
 
 TOP_FAILURES_MAX = 10
@@ -31,6 +33,8 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
         "elspeth/rows_failed": tally.rows_failed,
         "elspeth/rows_reused": tally.rows_reused,
     }
+    if tally.rows_in:
+        metadata["elspeth/error_rate"] = round(tally.rows_failed / tally.rows_in, 6)
     metrics = tally.metrics(seconds=report.seconds)
     metadata |= {f"elspeth/{name}": metrics[name] for name in _PLOTTED_METRICS if metrics[name] is not None}
     metadata |= _pool(report.pool_stats)
@@ -47,6 +51,21 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
     key = report.handle.run_key
     metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
     return metadata
+
+
+def data_version(node: Node, report: NodeReport) -> dg.DataVersion | None:
+    """What tells one materialization's data from another's; None where Dagster knows it from what went in.
+
+    A file's is its content. What a model or a person's function decides may be different each time.
+    """
+    if report.artifact is not None:
+        return dg.DataVersion(report.artifact.sha256.hex())
+    if report.source_path is not None:
+        with report.source_path.open("rb") as file:
+            return dg.DataVersion(hashlib.file_digest(file, "sha256").hexdigest())
+    if node.config.determinism_of() == "deterministic":
+        return None
+    return dg.DataVersion(report.handle.execution_id)
 
 
 def seal_metadata(run_id: str, seals: Sequence[Seal]) -> dict[str, str]:

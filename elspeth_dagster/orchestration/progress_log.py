@@ -14,8 +14,8 @@ from elspeth_dagster.model.clock import Clock
 from elspeth_dagster.model.row import JSON
 
 LINE_S: Final = 10.0
-STEADY_LINES: Final = 20
-"""Lines at the steady pace. Then each comes half as long again after the last: 35 lines in a day."""
+STEADY_LINES: Final = 12
+"""Lines at the steady pace. Then each comes half as long again after the last: 28 lines in a day."""
 
 _LATER_GROWTH: Final = 0.5
 

@@ -92,6 +92,26 @@ class Execution(_Part):
     )
 
 
+CHECKS: Final = ("balance", "order", "error_rate", "seal", "reconciliation")
+
+
+class ErrorRate(_Part):
+    """The shares of failed rows from which a node's check warns, and fails."""
+
+    warn: float = Field(default=0.05, ge=0, le=1)
+    fail: float = Field(default=0.5, ge=0, le=1)
+
+
+class Checks(_Part):
+    """What the asset checks think of a node, and which of them hold up what comes after it."""
+
+    blocking: list[Literal["balance", "order", "error_rate", "seal", "reconciliation"]] = Field(
+        default_factory=list,
+        description=f"Of {', '.join(CHECKS)}: the checks that stop the run when they fail.",
+    )
+    error_rate: ErrorRate = Field(default_factory=ErrorRate)
+
+
 class DagsterOptions(_Part):
     """What Dagster shows and does around the pipeline."""
 
@@ -108,6 +128,7 @@ class DagsterOptions(_Part):
     freshness: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Hours after which a sink that was not materialized again counts as stale."
     )
+    checks: Checks = Field(default_factory=Checks, description="Thresholds, and which checks block.")
     retries: int = Field(
         default=0, ge=0, le=20, description="How often Dagster tries a step again after a crash."
     )

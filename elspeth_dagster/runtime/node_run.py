@@ -41,6 +41,7 @@ from elspeth_dagster.runtime.garbage import old_objects_left_alone
 from elspeth_dagster.runtime.handover import adopt, hand_on
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
+from elspeth_dagster.runtime.proofs import Proofs, prove
 from elspeth_dagster.runtime.scope import Scope, scope_of
 from elspeth_dagster.runtime.tally import Tally
 from elspeth_dagster.runtime.work import Model, Work
@@ -95,6 +96,7 @@ class NodeReport:
     artifact: Artifact | None
     source_path: Path | None
     seal: Seal
+    proofs: Proofs
     batches: tuple[TriggerSummary, ...] = ()
 
 
@@ -172,17 +174,19 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
     seconds = work.clock.monotonic() - began_s
     seal = _end(work, ExecutionStatus.COMPLETED, seconds, None)
     on_seal(seal)
+    balance = _balance(work)
     return NodeReport(
         handle=work.handle,
         tally=work.tally,
         seconds=seconds,
         pool_stats=work.pool_stats,
-        balance=_balance(work),
+        balance=balance,
         lost=_lost(work),
         artifact=artifact,
         source_path=_source_path(work),
         batches=_batches(work),
         seal=seal,
+        proofs=prove(work, seal, artifact, arrived=balance.arrived),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -65,7 +66,9 @@ class Builder:
         for _ in range(self.random.randint(0, 2)):
             if self.left <= 0:
                 break
-            kinds = [self._step, self._step, self._gate, self._fork] if depth else [self._step]
+            kinds: list[Callable[[list[str], int], list[str]]] = [self._step]
+            if depth:
+                kinds += [self._step, self._gate, self._fork]
             ports = self.random.choice(kinds)(ports, depth - 1)
         return ports
 

@@ -13,7 +13,7 @@ from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model import ids
-from elspeth_dagster.runtime import coalesce_run, join_records
+from elspeth_dagster.runtime import coalesce_run, join_metadata, join_records
 from tests.joins.injected import CLOCK, step
 from tests.noderuns import NodeRuns, node_runs, sink, source_of
 
@@ -141,7 +141,7 @@ def test_a_join_that_was_broken_off_goes_on_and_decides_the_same(
 
 def _fails_after(decisions: int) -> Any:
     left = iter(range(decisions))
-    real = join_records.decision_metadata
+    real = join_metadata.decision_metadata
 
     def decide(*args: Any) -> Any:
         if next(left, None) is None:

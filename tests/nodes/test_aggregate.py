@@ -13,6 +13,7 @@ from elspeth_dagster.model.result import Rejected, Succeeded
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.nodes.aggregate import LINKS_MAX, AggregateConfig
 from elspeth_dagster.nodes.base import Home
+from elspeth_dagster.nodes.batch_python import PythonRunConfig
 from elspeth_dagster.nodes.batch_run import BatchResult
 from elspeth_dagster.nodes.batch_stats import Stats
 
@@ -26,6 +27,7 @@ def _config(run: dict[str, Any], **keys: Any) -> AggregateConfig:
 def _python(home: Home, body: str, rows: list[Row], **keys: Any) -> BatchResult:
     (home.base / "rules.py").write_text(f"import pandas as pd\n\n\ndef f(frame):\n    {body}\n", "utf-8")
     config = _config({"kind": "python", "call": "rules:f"}, **keys)
+    assert isinstance(config.run, PythonRunConfig)
     made = config.run.compile(home, is_passthrough=config.is_passthrough).decide_batch(rows, {})
     return config.checked(made, members=len(rows))
 

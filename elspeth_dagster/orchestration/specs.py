@@ -1,0 +1,101 @@
+"""What stands on an asset's page before it is materialized: description, kinds, owners, columns, its line of YAML."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
+from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
+from elspeth_dagster.orchestration.column_lineage import column_lineage
+from elspeth_dagster.orchestration.columns import Types, column_schema
+from elspeth_dagster.orchestration.keys import upstream_key
+from elspeth_dagster.pipeline import Node, Pipeline
+
+CODE_VERSION_CHARS: Final = 12
+
+_KIND_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "csv": ("csv", "file"),
+    "jsonl": ("json", "file"),
+    "parquet": ("parquet", "file"),
+    "sql": ("sql",),
+    "coalesce": ("coalesce", "join"),
+}
+"""Where Dagster has an icon under another name. It shows three kinds at most."""
+
+_WHAT: Final[Mapping[str, str]] = {
+    "source": "Reads rows",
+    "sink": "Writes rows",
+    "llm": "Asks a model about each row",
+    "gate": "Sends each row down one route",
+    "fork": "Sends each row down every branch",
+    "coalesce": "Joins the branches of a fork",
+    "aggregate": "Works on rows in batches",
+    "expand": "Makes a row of each element of a list",
+    "python": "Calls a function for each row",
+    "map": "Renames, drops and computes fields",
+    "keyword_filter": "Looks for words in fields",
+}
+
+
+def asset_spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.AssetSpec:
+    """The asset of one port of a node."""
+    options = pipeline.head.dagster
+    return dg.AssetSpec(
+        key=key,
+        deps=list(dict.fromkeys(upstream_key(pipeline, port) for port in node.inputs)),
+        description=_description(pipeline, node, key),
+        group_name=options.group or pipeline.name,
+        kinds=_kinds(pipeline, node),
+        owners=options.owners,
+        tags={**options.tags, "elspeth/pipeline": pipeline.name, "elspeth/role": node.role},
+        code_version=code_version(node),
+        automation_condition=automation_condition(pipeline),
+        freshness_policy=freshness_policy(pipeline, node),
+        metadata={
+            **column_schema(node, types),
+            **_lineage(pipeline, node),
+            **_code_reference(pipeline, node),
+        },
+    )
+
+
+def code_version(node: Node) -> str:
+    """Changes when, and only when, the node may decide differently."""
+    decision = canonical_bytes({"kind": node.kind, **node.decision})
+    return plain_hash(decision).hex()[:CODE_VERSION_CHARS]
+
+
+def _kinds(pipeline: Pipeline, node: Node) -> set[str]:
+    if isinstance(node.config, LlmConfig):
+        settings = pipeline.model(node.config.model)
+        return {"llm", "openai" if settings is None else settings.provider}
+    return set(_KIND_TAGS.get(node.kind, (node.kind,)))
+
+
+def _description(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> str:
+    """The author's words, else what such a node does; and for a port, which rows it is."""
+    said = node.config.description or f"{_WHAT.get(node.role) or _WHAT.get(node.kind, 'Decides about rows')}."
+    if len(key.path) > len((pipeline.name, node.node_id)):
+        return f"{said}\n\nThe rows that leave by `{key.path[-1]}`."
+    return said
+
+
+def _lineage(pipeline: Pipeline, node: Node) -> dict[str, Any]:
+    lineage = column_lineage(pipeline, node)
+    return {} if lineage is None else {"dagster/column_lineage": lineage}
+
+
+def _code_reference(pipeline: Pipeline, node: Node) -> dict[str, Any]:
+    """The line of the declaration: Dagster's UI links to it, in an editor or in a repository."""
+    file = pipeline.places.file
+    if file is None:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's word for it; users have had it for years
+        reference = dg.LocalFileCodeReference(
+            file_path=str(file), line_number=node.line, label=f"{node.node_id} in YAML"
+        )
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}

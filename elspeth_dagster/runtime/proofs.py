@@ -1,0 +1,58 @@
+"""Look again, after a node is done: is what was sealed what is there, and is the file what was recorded?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from elspeth_dagster.files import Artifact
+from elspeth_dagster.landscape.outcomes import count_outcomes_at
+from elspeth_dagster.landscape.seals import Seal, seal_holds
+from elspeth_dagster.runtime.work import Work
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SinkProof:
+    """A sink's file against its record. ``ended`` counts the tokens whose journey ended here."""
+
+    arrived: int
+    written: int
+    ended: int
+    is_file_whole: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether every row that arrived is in the file, has its outcome, and the file is as it was hashed."""
+        return self.is_file_whole and self.arrived == self.written == self.ended
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What was looked at again; ``sink`` is None for what wrote no file."""
+
+    is_sealed_as_found: bool
+    sink: SinkProof | None
+
+
+def prove(work: Work, seal: Seal, artifact: Artifact | None, *, arrived: int) -> Proofs:
+    """Make the seal's root again, and read the sink's file again."""
+    holds = seal_holds(work.database, seal, run_id=work.handle.run_id, node_id=work.node.node_id)
+    return Proofs(holds, None if artifact is None else _prove_sink(work, artifact, arrived=arrived))
+
+
+def _prove_sink(work: Work, artifact: Artifact, *, arrived: int) -> SinkProof:
+    digest = hashlib.sha256()
+    try:
+        with artifact.path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError:
+        digest = hashlib.sha256(b"gone")
+    return SinkProof(
+        arrived=arrived,
+        written=artifact.row_count,
+        ended=count_outcomes_at(work.database, work.handle.run_id, work.node.node_id),
+        is_file_whole=digest.digest() == artifact.sha256,
+    )
