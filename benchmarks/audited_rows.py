@@ -1,48 +1,30 @@
-"""Audited rows per second: csv -> map -> gate -> csv on SQLite, through Dagster, with every record that a real run has.
+"""Audited rows per second: csv -> map -> gate -> csv through Dagster, with every record that a real run has.
 
-    python benchmarks/audited_rows.py [--rows 100000]
+    python -m benchmarks.audited_rows [--rows 100000] [--postgres | --landscape URL] [--skip-bare] [--in FOLDER]
 
-Prints the wall time of the nodes, rows per second, the process's peak memory at a tenth of the rows and at all of them
-(it must not grow with rows), and beside it what the same machine needs, in the same minute, to put the same number of
-records into SQLite with plain executemany.
+Prints the wall and processor time of the whole run, per node the statements and transactions, the process's peak memory
+at a tenth of the rows and at all of them (it must not grow with rows), and how long `verify` takes. Beside it, in the
+same minute, the same records once more into an empty Landscape (the same tables, indexes, triggers and foreign keys):
+with plain executemany, and through the writer alone. ``--postgres`` starts a server from its wheel in a temporary
+folder, with fsync on; a URL must name an empty database that may be filled.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
-import os
-import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-DECLARATION = """
-name: throughput
-source: {kind: csv, path: in.csv, columns: {id: int, text: str, amount: float, country: str}}
-steps:
-  sized: {kind: map, from: source, set: {size: row.text | length, doubled: row.amount * 2}}
-  triage: {kind: gate, from: sized, routes: {large: row.amount > 100 and row.country == "NZ"}, otherwise: rest}
-sinks:
-  large: {kind: csv, from: triage.large, path: out/large.csv}
-  rest: {kind: csv, from: triage.rest, path: out/rest.csv}
-"""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one run took; ``nodes`` are seconds by node."""
-
-    wall_s: float
-    nodes: dict[str, float]
-    records: int
-    bytes: int
-    peak_mib: float
+from benchmarks.bare_inserts import Copied, copied
+from benchmarks.clients.process import ROOT
+from benchmarks.rows_run import Measured, measure, write_pipeline
+from benchmarks.temporary_postgres import Server, running_server
 
 
 def main() -> None:
@@ -51,134 +33,75 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own")
+    parser.add_argument("--landscape", metavar="URL", help="an empty database, instead of one of its own")
+    parser.add_argument("--skip-bare", action="store_true", help="without the same records beside it")
+    parser.add_argument("--in", dest="folder", type=Path, help="where the databases lie for the time")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        print(json.dumps(dataclasses.asdict(_measure(arguments.worker))))
+        print(json.dumps(dataclasses.asdict(measure(arguments.worker, arguments.landscape))))
         return
-    small, large = _run(arguments.rows // 10), _run(arguments.rows)
-    bare_s = _bare_inserts(large.records)
-    per_row = large.records / arguments.rows
-    print(f"csv -> map -> gate -> csv, {arguments.rows:,} rows, full audit on SQLite")
-    print(
-        f"  rows per second     {arguments.rows / large.wall_s:>12,.0f}   (nodes' wall {large.wall_s:.1f} s)"
-    )
-    print(f"  records             {large.records:>12,}   ({per_row:.1f} a row)")
-    print(
-        f"  bare executemany    {large.records / bare_s:>12,.0f}   records/s, same number of records of like size"
-    )
-    print(
-        f"  audited records/s   {large.records / large.wall_s:>12,.0f}   ({bare_s / large.wall_s:.2f} of bare)"
-    )
-    print(f"  database            {large.bytes / arguments.rows:>12,.0f}   bytes a row")
-    print(
-        f"  peak memory         {large.peak_mib:>12,.0f}   MiB ({small.peak_mib:.0f} MiB at a tenth of the rows)"
-    )
-    for name, seconds in large.nodes.items():
-        print(f"    {name:<10} {seconds:6.2f} s")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
+        server = stack.enter_context(running_server(folder)) if arguments.postgres else None
+        urls = _urls(folder, server, arguments.landscape)
+        small_peak_mib = None
+        if arguments.landscape is None:
+            small_peak_mib = _run(folder / "small", arguments.rows // 10, next(urls)).peak_mib
+        url = next(urls)
+        large = _run(folder / "large", arguments.rows, url)
+        _show(large, arguments.rows, small_peak_mib)
+        if not arguments.skip_bare and arguments.landscape is None:
+            _show_beside(large, [copied(url, next(urls), how=how) for how in ("executemany", "writer")])
 
 
-def _run(rows: int) -> Measured:
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        _write_input(home / "in.csv", rows)
-        (home / "pipeline.yaml").write_text(DECLARATION)
-        out = subprocess.run(
-            [sys.executable, __file__, "--worker", folder], check=True, capture_output=True, text=True
+def _urls(folder: Path, server: Server | None, given: str | None) -> Iterator[str]:
+    """An empty database each."""
+    if given is not None:
+        yield given
+        return
+    for number in range(4):
+        yield f"sqlite:///{folder / f'landscape-{number}.db'}" if server is None else server.empty_database()
+
+
+def _run(home: Path, rows: int, url: str) -> Measured:
+    write_pipeline(home, rows)
+    command = [sys.executable, "-m", "benchmarks.audited_rows", "--worker", str(home), "--landscape", url]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return Measured(**json.loads(told.stdout.splitlines()[-1]))
+
+
+def _show(took: Measured, rows: int, small_peak_mib: float | None) -> None:
+    print(f"csv -> map -> gate -> csv, {rows:,} rows, full audit on {took.database}")
+    print(
+        f"  rows per second       {rows / took.wall_s:>10,.0f}   (wall of the Dagster run {took.wall_s:.1f} s)"
+    )
+    print(
+        f"  processor time        {took.cpu_s / rows * 1e6:>10,.0f}   us a row, all threads of the run's process"
+    )
+    print(f"  records               {took.records:>10,}   ({took.records / rows:.1f} a row)")
+    print(f"  audited records/s     {took.records / took.wall_s:>10,.0f}")
+    print(f"  database              {took.size_bytes / rows:>10,.0f}   bytes a row")
+    at_a_tenth = "" if small_peak_mib is None else f" ({small_peak_mib:.0f} MiB at a tenth of the rows)"
+    print(f"  peak memory           {took.peak_mib:>10,.0f}   MiB{at_a_tenth}")
+    print(f"  verify                {took.verify_s:>10.1f}   s, {took.findings} findings")
+    print(f"  {'node':<12}{'seconds':>9}{'statements a row':>19}{'transactions a row':>21}")
+    for node in took.nodes:
+        print(
+            f"  {node['node_id']:<12}{node['seconds']:>9.2f}{node['statements'] / max(1, node['rows']):>19.4f}"
+            f"{node['transactions'] / max(1, node['rows']):>21.4f}"
         )
-        return Measured(**json.loads(out.stdout.splitlines()[-1]))
 
 
-def _write_input(path: Path, rows: int) -> None:
-    chance = random.Random(7)  # noqa: S311 - a benchmark's input
-    words = [
-        "my",
-        "card",
-        "has",
-        "not",
-        "arrived",
-        "the",
-        "transfer",
-        "of",
-        "last",
-        "week",
-        "is",
-        "pending",
-        "please",
-    ]
-    with path.open("w") as file:
-        file.write("id,text,amount,country\n")
-        for index in range(rows):
-            text = " ".join(chance.choices(words, k=12))
-            file.write(
-                f"{index},{text},{chance.lognormvariate(4, 1):.2f},{chance.choice(('NZ', 'AU', 'DE'))}\n"
-            )
-
-
-def _measure(folder: Path) -> Measured:
-    import dagster as dg  # noqa: PLC0415 - only in the measured process
-
-    from elspeth_dagster import LandscapeResource, build_definitions, load_pipeline  # noqa: PLC0415
-
-    path = folder / "landscape.db"
-    pipeline = load_pipeline(folder / "pipeline.yaml")
-    definitions = build_definitions(pipeline, landscape=LandscapeResource(url=f"sqlite:///{path}"))
-    os.environ["DAGSTER_HOME"] = str(folder)
-    result = definitions.resolve_job_def("throughput").execute_in_process(
-        instance=dg.DagsterInstance.ephemeral(),
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
-    connection = sqlite3.connect(path)
-    nodes = dict(
-        connection.execute(
-            "SELECT node_id, json_extract(metrics_json, '$.seconds') FROM node_executions"
-        ).fetchall()
-    )
-    tables = ("rows", "tokens", "row_salts", "payloads", "node_states", "routing_events", "token_outcomes")
-    records = sum(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # noqa: S608
-    connection.close()
-    if not result.success:
-        raise SystemExit("the run failed")
-    return Measured(
-        wall_s=sum(nodes.values()),
-        nodes=nodes,
-        records=records,
-        bytes=path.stat().st_size,
-        peak_mib=_peak_mib(),
-    )
-
-
-def _peak_mib() -> float:
-    import resource  # noqa: PLC0415
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _bare_inserts(records: int) -> float:
-    """Insert as many records, half of them wide with an index, as fast as the driver goes."""
-    with tempfile.TemporaryDirectory() as folder:
-        connection = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
-        for pragma in ("page_size=16384", "journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute("CREATE TABLE evidence (id TEXT PRIMARY KEY, a TEXT, b TEXT, h BLOB, k BLOB)")
-        began = time.perf_counter()
-        for start in range(0, records, 3_000):
-            batch = [
-                (
-                    f"abcdef12-{i:09d}@node",
-                    "x" * 60,
-                    '{"a":1,"b":"some text of a record"}',
-                    b"h" * 32,
-                    b"k" * 32,
-                )
-                for i in range(start, min(start + 3_000, records))
-            ]
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO evidence VALUES (?, ?, ?, ?, ?)", batch)
-            connection.execute("COMMIT")
-        seconds = time.perf_counter() - began
-        connection.close()
-        return seconds
+def _show_beside(run: Measured, ways: list[Copied]) -> None:
+    bare_per_s = ways[0].records / ways[0].seconds
+    print("  the same records into the same tables:")
+    for way in ways:
+        print(f"    {way.how:<20}{way.records / way.seconds:>10,.0f}   records/s", end="")
+        print(f"   {way.records / way.seconds / bare_per_s:.2f} of executemany")
+    print(f"    {'the whole run':<20}{run.records / run.wall_s:>10,.0f}   records/s", end="")
+    print(f"   {run.records / run.wall_s / bare_per_s:.2f} of executemany")
 
 
 if __name__ == "__main__":
