@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from elspeth_dagster.errors import AuditConflictError, FenceLostError
 from elspeth_dagster.landscape import schema
+from elspeth_dagster.landscape.copying import copied
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import (
     COMPARED_COLUMNS,
@@ -85,6 +86,8 @@ def _insert(connection: Connection, to: Statements, records: list[Record], closi
 
 def _written(connection: Connection, to: Statements, records: list[Record]) -> int:
     """Insert, and count what was new. SQLite takes many rows in one statement; the rest goes one by one."""
+    if copied(connection, to, records):
+        return len(records)
     written, start = 0, 0
     if connection.dialect.name == "sqlite":
         for rows, statement in to.insert_many:

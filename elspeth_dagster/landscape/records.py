@@ -135,6 +135,7 @@ class Statements:
     key_columns: tuple[str, ...]
     insert: str
     insert_many: tuple[tuple[int, str], ...]
+    copy: str
     close: str | None
     select: str
     _closing_cells: tuple[int, ...]
@@ -175,6 +176,7 @@ def statements(table_name: str, dialect: str) -> Statements:
             (rows, _insert(table_name, columns, keys, ", ".join([f"({marks})"] * rows)))
             for rows in ROWS_AT_ONCE
         ),
+        copy=f"COPY {table_name} ({', '.join(columns)}) FROM STDIN",
         close=close,
         select=f"SELECT {', '.join(columns)} FROM {table_name} WHERE {where}",  # noqa: S608
         _closing_cells=cells,
