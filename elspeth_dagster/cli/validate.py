@@ -13,6 +13,7 @@ from elspeth_dagster.cli.terminal import Terminal, safe, stdout_terminal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
@@ -52,8 +53,9 @@ def _print_node(terminal: Terminal, pipeline: Pipeline, node: Node) -> None:
     head = f"{terminal.paint(node.node_id, 'bold')}  {terminal.paint(node.kind, 'cyan')}"
     terminal.line(f"{head}{terminal.paint(f'  takes {takes}', 'dim') if takes else ''}")
     facts = _facts(pipeline, node)
+    label = "branches" if node.kind == "fork" else "routes"
     facts += [
-        ("routes" if at == 0 else "", f"{port} {arrow} {', '.join(takers)}{expression}")
+        (label if at == 0 else "", f"{port} {arrow} {', '.join(takers)}{expression}")
         for at, (port, takers, expression) in enumerate(_routes(pipeline, node))
     ]
     for name, said in facts:
@@ -71,6 +73,8 @@ def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
         model = pipeline.model(llm.model)
         named = llm.model if model is None else f"{model.model} at {model.address}"
         facts.append(("model", f"{safe(named)}, {llm.pool.pool_size} in flight"))
+    if isinstance(config, CoalesceConfig):
+        facts.append(("joins", _join(pipeline.forks[node.node_id], config)))
     if node.role == "sink":
         return facts
     columns = (
@@ -99,12 +103,24 @@ def _batches(config: AggregateConfig) -> str:
     return f"{' or '.join(one for one in fires if one)}{by}: {config.run.kind}{kept}"
 
 
+def _join(fork_id: str, config: CoalesceConfig) -> str:
+    """Which branches, when and how: ``mood and urgency of views; require_all, union``."""
+    policy: str = config.policy
+    if config.policy == "quorum":
+        policy = f"quorum of {config.quorum_count}"
+    if config.timeout_seconds is not None:
+        policy += f" within {config.timeout_seconds:g} s of the first"
+    merge = f"select {config.select_branch}" if config.merge == "select" else config.merge
+    return f"{', '.join(config.branches())} of {fork_id}; {policy}, {merge}"
+
+
 def _routes(pipeline: Pipeline, node: Node) -> list[tuple[str, tuple[str, ...], str]]:
     ports = node.ports if node.ports != (OUT_PORT,) else ()
     expressions = node.config.routes if isinstance(node.config, GateConfig) else {}
+    others = "  otherwise" if expressions else ""
     shown = []
     for port in ports:
-        said = f"  if {safe(' '.join(expressions[port].split()))}" if port in expressions else "  otherwise"
+        said = f"  if {safe(' '.join(expressions[port].split()))}" if port in expressions else others
         shown.append((port, pipeline.takers(Port(node.node_id, port)), said))
     return shown
 

@@ -27,6 +27,24 @@ def test_a_good_declaration_is_shown_as_a_graph(cli: InProcess, project: Project
     assert said.out.index("source  csv") < said.out.index("judge  llm") < said.out.index("triage  gate")
 
 
+def test_forks_joins_and_collisions_are_shown(cli: InProcess, project: Project) -> None:
+    declaration = mood_pipeline(URL)
+    judge = declaration["steps"]["judge"]
+    declaration["steps"] = {
+        "views": {"kind": "fork", "from": "source", "branches": ["one", "two"]},
+        "judge": {**judge, "from": "views.one"},
+        "again": {**judge, "from": "views.two"},
+        "joined": {"kind": "coalesce", "from": {"one": "judge", "two": "again"}, "timeout_seconds": 5},
+        "triage": {**declaration["steps"]["triage"], "from": "joined"},
+    }
+    declare(project, declaration)
+    said = cli(project.folder, "validate", "pipeline.yaml")
+    assert said.status == 0
+    assert "    branches one → judge\n             two → again\n" in said.out
+    assert "    joins    one, two of views; require_all within 5 s of the first, union\n" in said.out
+    assert "note: 'joined': branches 'one' and 'two' each make a field 'mood'" in said.out
+
+
 def test_every_mistake_is_told_with_its_file_and_line(cli: InProcess, project: Project) -> None:
     declaration = mood_pipeline(URL)
     declaration["steps"]["judge"]["from"] = "sauce"

@@ -12,8 +12,10 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PORTS = {"urgent", "soon", "normal"}
+BRANCHES = {"mood", "urgency"}
 NODES = {
-    "source", "screened", "judged", "tidy", "call_today", "answer_soon", "answer_later", "failures", "bad_rows",
+    "source", "screened", "mood", "urgency", "judged", "tidy",
+    "call_today", "answer_soon", "answer_later", "failures", "bad_rows",
 }  # fmt: skip
 
 
@@ -35,6 +37,7 @@ def test_one_asset_a_node_and_a_gates_port(location: dg.Definitions) -> None:
     keys = {spec.key for spec in location.resolve_all_asset_specs()}
     expected = {dg.AssetKey(["complaints", node]) for node in NODES}
     expected |= {dg.AssetKey(["complaints", "triage", port]) for port in PORTS}
+    expected |= {dg.AssetKey(["complaints", "views", branch]) for branch in BRANCHES}
     assert keys == expected
 
 
@@ -54,10 +57,14 @@ def test_edges_are_dependencies(location: dg.Definitions) -> None:
     def feeders(*key: str) -> set[str]:
         return {parent.to_user_string() for parent in graph.get(dg.AssetKey(list(key))).parent_keys}
 
-    assert feeders("complaints", "judged") == {"complaints/screened"}
+    assert feeders("complaints", "views", "mood") == {"complaints/screened"}
+    assert feeders("complaints", "mood") == {"complaints/views/mood"}
+    assert feeders("complaints", "judged") == {"complaints/mood", "complaints/urgency"}
     assert feeders("complaints", "triage", "urgent") == {"complaints/tidy"}
     assert feeders("complaints", "call_today") == {"complaints/triage/urgent"}
-    assert feeders("complaints", "failures") == {"complaints/screened", "complaints/judged"}
+    assert feeders("complaints", "failures") == {
+        f"complaints/{node}" for node in ("screened", "mood", "urgency", "judged")
+    }
     assert feeders("complaints", "bad_rows") == {"complaints/source"}
 
 
