@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from elspeth_dagster.errors import ElspethError
+    from elspeth_dagster.nodes.kinds import node_kind
     from elspeth_dagster.orchestration.build import build_definitions
     from elspeth_dagster.orchestration.component import PipelineComponent
     from elspeth_dagster.orchestration.resources import LandscapeResource, ModelResource
@@ -22,6 +23,7 @@ _HOMES = {
     "PipelineComponent": "elspeth_dagster.orchestration.component",
     "build_definitions": "elspeth_dagster.orchestration.build",
     "load_pipeline": "elspeth_dagster.pipeline",
+    "node_kind": "elspeth_dagster.nodes.kinds",
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "PipelineComponent",
     "build_definitions",
     "load_pipeline",
+    "node_kind",
 ]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final, TypeVar
 
+from elspeth_dagster.errors import DeclarationError
 from elspeth_dagster.nodes.aggregate import AggregateConfig
-from elspeth_dagster.nodes.base import StepConfig
+from elspeth_dagster.nodes.base import NodeConfig, StepConfig
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
@@ -14,10 +16,13 @@ from elspeth_dagster.nodes.keyword_filter import KeywordFilterConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.map import MapConfig
 from elspeth_dagster.nodes.python import PythonConfig
+from elspeth_dagster.nodes.registry import Kinds, kind_of
 from elspeth_dagster.nodes.sink import CsvSinkConfig, FileSinkConfig, JsonlSinkConfig
 from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, JsonlSourceConfig
 
-STEP_KINDS: Mapping[str, type[StepConfig]] = {
+Config = TypeVar("Config", bound=NodeConfig)
+
+_OWN_STEPS: Mapping[str, type[StepConfig]] = {
     "coalesce": CoalesceConfig,
     "expand": ExpandConfig,
     "aggregate": AggregateConfig,
@@ -28,5 +33,31 @@ STEP_KINDS: Mapping[str, type[StepConfig]] = {
     "map": MapConfig,
     "python": PythonConfig,
 }
-SOURCE_KINDS: Mapping[str, type[FileSourceConfig]] = {"csv": CsvSourceConfig, "jsonl": JsonlSourceConfig}
-SINK_KINDS: Mapping[str, type[FileSinkConfig]] = {"csv": CsvSinkConfig, "jsonl": JsonlSinkConfig}
+_OWN_SOURCES: Mapping[str, type[FileSourceConfig]] = {"csv": CsvSourceConfig, "jsonl": JsonlSourceConfig}
+_OWN_SINKS: Mapping[str, type[FileSinkConfig]] = {"csv": CsvSinkConfig, "jsonl": JsonlSinkConfig}
+
+STEP_KINDS: Final[Kinds[StepConfig]] = Kinds(StepConfig, _OWN_STEPS)
+SOURCE_KINDS: Final[Kinds[FileSourceConfig]] = Kinds(FileSourceConfig, _OWN_SOURCES)
+SINK_KINDS: Final[Kinds[FileSinkConfig]] = Kinds(FileSinkConfig, _OWN_SINKS)
+
+
+def node_kind(config: type[Config]) -> type[Config]:
+    """Offer a kind of node to declarations: a class decorator for a configuration.
+
+    A step's is a ``StepConfig`` with ``kind: Literal["its_name"]`` and ``compile(home)``, which gives an object whose
+    ``decide(row)`` returns ``Emitted(row)`` or ``Rejected(reason, message)``. A source's is a ``FileSourceConfig``, a
+    sink's a ``FileSinkConfig``.
+
+    Raises:
+        DeclarationError: it is none of these, or its name is taken.
+    """
+    if issubclass(config, FileSourceConfig):
+        SOURCE_KINDS.add(kind_of(config), config)
+    elif issubclass(config, FileSinkConfig):
+        SINK_KINDS.add(kind_of(config), config)
+    elif issubclass(config, StepConfig) and hasattr(config, "compile"):
+        STEP_KINDS.add(kind_of(config), config)
+    else:
+        what = f"{config.__qualname__} is no StepConfig with a method compile(), no FileSourceConfig, no FileSinkConfig"
+        raise DeclarationError(f"A kind of node cannot be offered: {what}.", mistakes=(what,))
+    return config
