@@ -23,8 +23,11 @@ def execute(options: argparse.Namespace) -> int:
     settings = settings_for(options, Path.cwd())
     terminal = stdout_terminal()
     if options.action == "check":
-        with existing_landscape(settings.landscape_url):
-            terminal.line(f"{settings.landscape_shown} is of version {REVISION}, as this package needs.")
+        with existing_landscape(settings.landscape_url) as database:
+            database.refuse_damage(every_page=True)
+            terminal.line(
+                f"{settings.landscape_shown} is of version {REVISION}, as this package needs, and whole."
+            )
         return Exit.COMPLETE
     database = Database(settings.landscape_url)
     try:
@@ -32,6 +35,7 @@ def execute(options: argparse.Namespace) -> int:
         from elspeth_dagster.landscape.migrate import upgrade  # noqa: PLC0415 - alembic is slow to import
 
         upgrade(database)
+        database.refuse_damage()
     finally:
         database.dispose()
     if before == REVISION:

@@ -28,7 +28,8 @@ from sqlalchemy.exc import (
 )
 
 from elspeth_dagster.errors import LandscapeUnavailableError, SchemaVersionError
-from elspeth_dagster.landscape.schema import REVISION
+from elspeth_dagster.landscape.schema import REVISION, metadata
+from elspeth_dagster.landscape.structure import damage_of, damage_of_pages, told
 
 BUSY_TIMEOUT_MS: Final = (
     30_000  # several processes write at once; a group commit takes milliseconds, a checkpoint more
@@ -48,6 +49,7 @@ _LIBPQ_OPTIONS: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms that sent bytes may go unacknowledged
 }
+_OWN_TABLES: Final = frozenset(metadata.tables)
 _DRIVERS: Final = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg",
@@ -157,7 +159,7 @@ class Database:
         """
         with self.read() as connection:
             names = set(sa.inspect(connection).get_table_names())
-            if "alembic_version" in names and "node_states" in names:
+            if "alembic_version" in names and len(names & _OWN_TABLES) > len(_OWN_TABLES) // 2:
                 version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
                 return "no version at all" if version is None else str(version)
         if names:
@@ -169,7 +171,11 @@ class Database:
         return None
 
     def ensure_schema(self) -> None:
-        """Create the tables in an empty database; accept one of this version; refuse any other, untouched."""
+        """Create the tables in an empty database; accept a whole one of this version; refuse any other, untouched.
+
+        Raises:
+            SchemaVersionError: it is of another version, of something else, or damaged.
+        """
         found = self.revision()
         if found is None:
             from elspeth_dagster.landscape.migrate import upgrade  # noqa: PLC0415 - alembic is slow to import
@@ -180,6 +186,23 @@ class Database:
                 f"The Landscape is of version {found}; this package needs {REVISION}.",
                 where=self.shown_url,
                 hint="run `elspeth-dagster db upgrade`, or use the package version that wrote it",
+            )
+        else:
+            self.refuse_damage()
+
+    def refuse_damage(self, *, every_page: bool = False) -> None:
+        """Look whether a database of this version is whole; with ``every_page``, through a SQLite file of any size.
+
+        Raises:
+            SchemaVersionError: something is missing, changed or unreadable.
+        """
+        with self.read() as connection:
+            damage = damage_of(connection) or damage_of_pages(connection, always=every_page)
+        if damage:
+            raise SchemaVersionError(
+                f"The Landscape is damaged: {told(damage)}.",
+                where=self.shown_url,
+                hint="restore it from a copy, or name another one; nothing was written to it",
             )
 
 
