@@ -41,9 +41,9 @@ def copied(source: str, target: str, *, how: Literal["executemany", "writer"]) -
     old, new = Database(source), Database(target)
     try:
         new.ensure_schema()
-        for table in _FRAME:
-            for page in _pages(old, schema.metadata.tables[table]):
-                _insert(new, schema.metadata.tables[table], page)
+        for name in _FRAME:
+            for page in _pages(old, schema.metadata.tables[name]):
+                _insert(new, schema.metadata.tables[name], page)
         store = _bare(new) if how == "executemany" else _through_writer(new)
         next(store)
         records, seconds = 0, 0.0
