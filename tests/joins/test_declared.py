@@ -146,12 +146,27 @@ def test_branches_of_two_forks_are_not_joined(tmp_path: Path) -> None:
     ]
 
 
-def test_an_expand_inside_a_branch_is_refused_with_the_reason(tmp_path: Path) -> None:
-    expand = {"kind": "expand", "from": "split.a", "field": "tags"}
-    (mistake,) = mistakes(tmp_path, declared(each=expand, one=mapped("each", "x")))
-    assert mistake.startswith(
+EXPAND = {"kind": "expand", "from": "split.a", "field": "tags"}
+AGGREGATE = {
+    "kind": "aggregate",
+    "from": "split.a",
+    "trigger": {"count": 5},
+    "run": {"kind": "stats", "fields": ["id"]},
+}
+
+
+@pytest.mark.parametrize("inside", [EXPAND, AGGREGATE])
+def test_what_breaks_rows_up_or_together_is_refused_inside_a_branch(
+    tmp_path: Path, inside: dict[str, Any]
+) -> None:
+    declaration = declared(each=inside)
+    declaration["steps"]["joined"]["from"]["a"] = "each"
+    del declaration["steps"]["one"]
+    (mistake,) = mistakes(tmp_path, declaration)
+    assert mistake == (
         "steps.joined.from.a: 'each' is inside the branch 'a' of 'split': what it makes is not one row of one forked "
-        "parent any more"
+        "parent any more, so a join cannot tell which rows belong together. Put it behind the join, or end its branch "
+        "in a sink."
     )
 
 

@@ -12,9 +12,9 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PORTS = {"urgent", "soon", "normal"}
-BRANCHES = {"mood", "urgency"}
+BRANCHES = {"views": {"mood", "urgency"}, "uses": {"reading", "counting"}}
 NODES = {
-    "source", "screened", "mood", "urgency", "judged", "tidy",
+    "source", "screened", "mood", "urgency", "judged", "tidy", "per_500", "moods",
     "call_today", "answer_soon", "answer_later", "failures", "bad_rows",
 }  # fmt: skip
 
@@ -37,7 +37,9 @@ def test_one_asset_a_node_and_a_gates_port(location: dg.Definitions) -> None:
     keys = {spec.key for spec in location.resolve_all_asset_specs()}
     expected = {dg.AssetKey(["complaints", node]) for node in NODES}
     expected |= {dg.AssetKey(["complaints", "triage", port]) for port in PORTS}
-    expected |= {dg.AssetKey(["complaints", "views", branch]) for branch in BRANCHES}
+    expected |= {
+        dg.AssetKey(["complaints", fork, branch]) for fork, names in BRANCHES.items() for branch in names
+    }
     assert keys == expected
 
 
@@ -60,7 +62,8 @@ def test_edges_are_dependencies(location: dg.Definitions) -> None:
     assert feeders("complaints", "views", "mood") == {"complaints/screened"}
     assert feeders("complaints", "mood") == {"complaints/views/mood"}
     assert feeders("complaints", "judged") == {"complaints/mood", "complaints/urgency"}
-    assert feeders("complaints", "triage", "urgent") == {"complaints/tidy"}
+    assert feeders("complaints", "triage", "urgent") == {"complaints/uses/reading"}
+    assert feeders("complaints", "per_500") == {"complaints/uses/counting"}
     assert feeders("complaints", "call_today") == {"complaints/triage/urgent"}
     assert feeders("complaints", "failures") == {
         f"complaints/{node}" for node in ("screened", "mood", "urgency", "judged")
