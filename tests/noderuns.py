@@ -122,10 +122,10 @@ def short(token_id: str) -> str:
 
 @contextmanager
 def node_runs(
-    folder: Path, declaration: Mapping[str, Any], *, clock: Clock | None = None
+    folder: Path, declaration: Mapping[str, Any], *, clock: Clock | None = None, url: str | None = None
 ) -> Iterator[NodeRuns]:
-    """A run of ``declaration`` on a Landscape of its own in ``folder``."""
-    database = Database(f"sqlite:///{folder / 'landscape.db'}")
+    """A run of ``declaration`` on a Landscape of its own: in ``folder``, or the empty one at ``url``."""
+    database = Database(url or f"sqlite:///{folder / 'landscape.db'}")
     database.ensure_schema()
     try:
         pipeline = pipeline_from(declaration, base=folder, root=folder)

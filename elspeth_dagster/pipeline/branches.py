@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from elspeth_dagster.model.ids import BRANCHES_MAX
 from elspeth_dagster.model.outcome import ERROR_PORT
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import NodeConfig, listed
@@ -20,6 +21,9 @@ from elspeth_dagster.pipeline.graph import Port, port_of
 
 PATHS_MAX: Final = 64
 """To one node: a graph with more ways around its forks is checked for the first of them, and guarded when it runs."""
+
+JOINS_MAX: Final = BRANCHES_MAX
+"""In one pipeline: each has a place in the order behind the branches of its fork."""
 
 BREAKS_ROWS: Final = frozenset({"aggregate", "expand"})
 """Kinds after which a row does not belong to one forked parent any more, or not alone."""
@@ -49,6 +53,7 @@ class Branches:
     arriving: dict[str, Paths] = field(default_factory=dict)
     forks: dict[str, str] = field(default_factory=dict)
     _leaving: dict[str, Paths] = field(default_factory=dict)
+    _joins: int = 0
 
     def enter(
         self, name: str, config: NodeConfig | None, ports: Sequence[Port], *, is_sink: bool, report: Report
@@ -85,6 +90,9 @@ class Branches:
         self, name: str, config: CoalesceConfig, by_port: Mapping[Port, Paths], report: Report
     ) -> Paths:
         leaving: list[Path] = []
+        self._joins += 1
+        if self._joins == JOINS_MAX + 1:
+            report((), f"A pipeline has at most {JOINS_MAX} joins.")
         for branch, ports in config.from_.items():
             place = ("from", branch)
             found = [(written, by_port.get(port_of(written), ())) for written in listed(ports)]
