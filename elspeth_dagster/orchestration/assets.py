@@ -4,7 +4,7 @@ No row passes through Dagster: an op runs its node over what waits for it in the
 result's summary.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,33 +12,57 @@ import dagster as dg
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.orchestration.checks import check_results, check_specs
-from elspeth_dagster.orchestration.columns import Types, column_types
+from elspeth_dagster.orchestration.columns import column_types
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import config_schema, op_name
 from elspeth_dagster.orchestration.metadata import data_version, materialization_metadata
 from elspeth_dagster.orchestration.partitioning import backfill_policy, partitions_def
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
-from elspeth_dagster.orchestration.specs import asset_spec
+from elspeth_dagster.orchestration.specs import spec_of
 from elspeth_dagster.orchestration.step import run_in_step
 from elspeth_dagster.orchestration.story import story
 from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.launched import outside_models
 from elspeth_dagster.runtime.node_run import NodeReport
 
+NodeRun = Callable[[], Iterator[Any]]
+"""Runs a node, and yields what it has to say to Dagster."""
 
-def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """The assets of a pipeline, with their checks."""
+Execute = Callable[[dg.AssetExecutionContext, Node, NodeRun], Iterator[Any]]
+ChangeSpec = Callable[[Node, dg.AssetSpec], dg.AssetSpec]
+
+
+def as_is(_node: Node, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The spec that the pipeline has by itself."""
+    return spec
+
+
+def just_run(_context: dg.AssetExecutionContext, _node: Node, run: NodeRun) -> Iterator[Any]:
+    """The node's run, and nothing around it."""
+    return run()
+
+
+def pipeline_assets(
+    pipeline: Pipeline, *, asset_spec: ChangeSpec = as_is, execute: Execute = just_run
+) -> list[dg.AssetsDefinition]:
+    """The assets of a pipeline, with their checks. ``asset_spec`` may change each spec, ``execute`` surround a run."""
     types = column_types(pipeline)
-    return [_node_assets(pipeline, node, types[node.node_id]) for node in pipeline.nodes.values()]
+    made = []
+    for node in pipeline.nodes.values():
+        of_node = [spec_of(pipeline, node, key, types[node.node_id]) for key in asset_keys(pipeline, node)]
+        made.append(_node_assets(pipeline, node, [asset_spec(node, spec) for spec in of_node], execute))
+    return made
 
 
-def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefinition:
+def _node_assets(
+    pipeline: Pipeline, node: Node, specs: list[dg.AssetSpec], execute: Execute
+) -> dg.AssetsDefinition:
     options = pipeline.head.dagster
     keys = asset_keys(pipeline, node)
 
     @dg.multi_asset(
         name=op_name(pipeline.name, node.node_id),
-        specs=[asset_spec(pipeline, node, key, types) for key in keys],
+        specs=specs,
         check_specs=check_specs(node, keys, options.checks),
         required_resource_keys={LANDSCAPE_KEY, *outside_models(pipeline)},
         config_schema=config_schema(node),
@@ -49,11 +73,15 @@ def _node_assets(pipeline: Pipeline, node: Node, types: Types) -> dg.AssetsDefin
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext) -> Any:
-        keys = context.partition_keys if context.assets_def.partitions_def else [None]
-        reports = {key: run_in_step(context, pipeline, node, partition=key) for key in keys}
-        yield from _results(context, pipeline, node, reports)
+        yield from execute(context, node, lambda: _run(context, pipeline, node))
 
     return compute
+
+
+def _run(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> Iterator[Any]:
+    keys = context.partition_keys if context.assets_def.partitions_def else [None]
+    reports = {key: run_in_step(context, pipeline, node, partition=key) for key in keys}
+    yield from _results(context, pipeline, node, reports)
 
 
 # Results -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from elspeth_dagster.orchestration.assets import pipeline_assets
+from elspeth_dagster.orchestration.assets import ChangeSpec, Execute, as_is, just_run, pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
@@ -16,12 +16,14 @@ from elspeth_dagster.pipeline import Pipeline, load_pipeline
 from elspeth_dagster.pipeline.graph import SOURCE
 
 
-def pipeline_definitions(pipeline: Pipeline) -> dg.Definitions:
+def pipeline_definitions(
+    pipeline: Pipeline, *, asset_spec: ChangeSpec = as_is, execute: Execute = just_run
+) -> dg.Definitions:
     """Assets, checks, job, schedule and sensor; the Landscape's resource comes from the code location."""
     job = pipeline_job(pipeline)
     ticking, watching = schedule(pipeline, job), watch_sensor(pipeline, job)
     return dg.Definitions(
-        assets=pipeline_assets(pipeline),
+        assets=pipeline_assets(pipeline, asset_spec=asset_spec, execute=execute),
         jobs=[job],
         schedules=[] if ticking is None else [ticking],
         sensors=[] if watching is None else [watching],

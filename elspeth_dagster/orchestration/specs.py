@@ -1,7 +1,8 @@
 """What stands on an asset's page before it is materialized: description, kinds, owners, columns, its line of YAML."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
@@ -40,7 +41,7 @@ _WHAT: Final[Mapping[str, str]] = {
 }
 
 
-def asset_spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.AssetSpec:
+def spec_of(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> dg.AssetSpec:
     """The asset of one port of a node."""
     options = pipeline.head.dagster
     return dg.AssetSpec(
@@ -60,6 +61,14 @@ def asset_spec(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -
             **_code_reference(pipeline, node),
         },
     )
+
+
+@contextlib.contextmanager
+def quiet_about_beta() -> Iterator[None]:
+    """Dagster calls code references beta, and says so whenever a spec that has them is made or copied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        yield
 
 
 def code_version(node: Node) -> str:
@@ -93,8 +102,7 @@ def _code_reference(pipeline: Pipeline, node: Node) -> dict[str, Any]:
     file = pipeline.places.file
     if file is None:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's word for it; users have had it for years
+    with quiet_about_beta():
         reference = dg.LocalFileCodeReference(
             file_path=str(file), line_number=node.line, label=f"{node.node_id} in YAML"
         )
