@@ -13,6 +13,7 @@ from typing import Final
 
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.invariants import (
+    batches,
     chain,
     content,
     dagster_log,
@@ -44,6 +45,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "every token ends exactly once": journeys.one_outcome_each,
     "every token is finished once at each node": journeys.one_visit_each,
     "what came to each node left it": journeys.balances,
+    "every batch has its members, its outputs, their parents": batches.batches_are_whole,
     "the calls of every row are numbered without gap": order.call_indices,
     "pools gave back every row that they took": order.pool_indices,
     "every sink's file is what was written": files.sink_files,

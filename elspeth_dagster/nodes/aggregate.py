@@ -48,6 +48,11 @@ class TriggerConfig(BaseModel):
         description="An expression over `batch_count`, `batch_age_seconds` and the arriving `row`.",
     )
 
+    @property
+    def needs_time(self) -> bool:
+        """Whether it looks at a batch's age."""
+        return self.timeout_seconds is not None or BATCH_AGE in (self.condition or "")
+
 
 class AggregateConfig(StepConfig):
     """`transform` makes new rows, whose parents are all members; `passthrough` keeps the rows, and their order."""

@@ -16,13 +16,14 @@ from elspeth_dagster.errors import SinkError, SourceError
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
+from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, listed
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.branches import Branches
-from elspeth_dagster.pipeline.graph import Node, Pipeline, Port, decision_of, port_of
+from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline, Port, decision_of, port_of
 from elspeth_dagster.pipeline.merged_columns import colliding, merged_shapes
 from elspeth_dagster.pipeline.parts import Part, Parts
 from elspeth_dagster.pipeline.places import Places
@@ -104,6 +105,7 @@ def checked(parts: Parts, *, home: Home, report: ReportMistake) -> Checked | Non
             report=partial(_report_at, report, part),
         )
         _check_node(part, flow.enter(part), parts.models, home=home, report=report)
+    flow.warnings += _timeouts_without_time(wiring)
     for path, what in _same_files(wiring, home):
         report(path, Mistake((), what))
     forks = flow.branches.forks
@@ -222,6 +224,17 @@ def _model_mistakes(config: NodeConfig, models: tuple[str, ...] | None) -> Itera
         listed = ", ".join(models) or "none"
         what = f"There is no model {llm.model!r}.{suggest(llm.model, models)} Models: {listed}."
         yield Mistake(("model",) if llm is config else ("run", "model"), what)
+
+
+def _timeouts_without_time(wiring: Wiring) -> Iterator[str]:
+    """A batch's age goes by the times at which rows left the step before, and a source records none."""
+    for name, part in wiring.parts.items():
+        needs_time = isinstance(part.config, AggregateConfig) and part.config.trigger.needs_time
+        if needs_time and {port.node_id for port in wiring.inputs[name]} == {SOURCE}:
+            yield (
+                f"{name!r} takes its rows straight from the source, which records no time for each: its batches have "
+                "the age 0, and no time-out fires."
+            )
 
 
 def _same_files(wiring: Wiring, home: Home) -> Iterator[tuple[DeclarationPath, str]]:

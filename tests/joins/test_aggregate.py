@@ -10,9 +10,12 @@ import pytest
 
 from elspeth_dagster.errors import NodeStoppedError
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
+from elspeth_dagster.pipeline.load import pipeline_from
 from elspeth_dagster.runtime import batch_feed
+from tests.cli.tampering import tamper
 from tests.joins.clocked import CLOCK
 from tests.noderuns import NodeRuns, node_runs, sink, source_of
+from tests.support import Project
 
 ROWS = [{"id": index, "kind": "ab"[index % 2], "n": index * 10} for index in range(7)]
 STATS = {"kind": "stats", "fields": ["n"]}
@@ -283,3 +286,39 @@ def test_nothing_came_makes_no_batch(tmp_path: Path) -> None:
         assert run.run()["totals"].batches == ()
         assert run.rows("out") == []
         assert run.findings() == []
+
+
+def test_time_that_nobody_records_is_told_when_the_pipeline_is_loaded(tmp_path: Path) -> None:
+    declared = gathered(tmp_path, trigger={"timeout_seconds": 5})
+    assert pipeline_from(declared, base=tmp_path, root=tmp_path).warnings == ()
+    declared["steps"]["totals"]["from"] = "source"
+    del declared["steps"]["tidy"]
+    (warning,) = pipeline_from(declared, base=tmp_path, root=tmp_path).warnings
+    assert warning.startswith("'totals' takes its rows straight from the source")
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("DELETE FROM batch_members WHERE ordinal = 1 AND batch_id LIKE '%#1'", "2 members of 3"),
+        ("UPDATE batch_members SET ordinal = 7 WHERE ordinal = 2 AND batch_id LIKE '%#1'", "3 members of 3"),
+        ("DELETE FROM batch_outputs WHERE batch_id LIKE '%#1'", "0 outputs of 1"),
+        (
+            "DELETE FROM token_parents WHERE ordinal = 0 AND token_id LIKE '%#1/0'",
+            "2 of them are its parents",
+        ),
+        (
+            "UPDATE token_outcomes SET outcome = 'failed' WHERE token_id LIKE '%-000000004'",
+            "neither goes on nor was consumed",
+        ),
+    ],
+)
+def test_a_batch_that_is_not_whole_is_found(tmp_path: Path, statement: str, finding: str) -> None:
+    with node_runs(tmp_path, gathered(tmp_path)) as run:
+        run.run()
+        tamper(
+            Project(tmp_path, f"sqlite:///{tmp_path / 'landscape.db'}"),
+            "PRAGMA foreign_keys = OFF",
+            statement,
+        )
+        assert any(finding in found for found in run.findings()), run.findings()
