@@ -46,10 +46,11 @@ def execute(options: argparse.Namespace) -> int:
 
 def _print_group(terminal: Terminal, group: FailureGroup) -> None:
     title = terminal.paint(f"{group.node_id}  {group.code}", "bold")
-    if group.is_quarantine:
-        became = f"quarantined in {group.went_to}" if group.went_to else "quarantined, kept in the Landscape"
+    said = "quarantined" if group.is_quarantine else "failed"
+    if group.went_to is not None:
+        became = f"{'quarantined in' if group.is_quarantine else 'sent to'} {group.went_to}"
     else:
-        became = f"sent to {group.went_to}" if group.went_to else "kept in the Landscape"
+        became = f"{said} and discarded" if group.is_discarded else f"{said}, kept in the Landscape"
     terminal.line(f"{title}  {terminal.paint(counted(group.count, 'row'), 'yellow')}, {became}")
     for example in group.examples:
         row = example.token_id if example.row_index is None else f"row {example.row_index}"

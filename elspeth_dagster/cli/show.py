@@ -10,6 +10,7 @@ from elspeth_dagster.cli.exits import Exit
 from elspeth_dagster.cli.launching import dict_of
 from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.settings import settings_for
+from elspeth_dagster.cli.summary_family import print_batches, print_joins
 from elspeth_dagster.cli.summary_text import (
     print_failures,
     print_models,
@@ -45,6 +46,8 @@ def execute(options: argparse.Namespace) -> int:
     print_nodes(terminal, summary.nodes)
     print_models(terminal, summary)
     _print_pools(terminal, summary)
+    print_joins(terminal, summary.joins)
+    print_batches(terminal, summary.batches)
     print_failures(terminal, summary)
     _print_artifacts(terminal, summary)
     _print_attempts(terminal, summary)

@@ -85,7 +85,7 @@ def _stops(row: SourceRow | None, token: TokenStory, dot: str, purged: str) -> I
                 details,
             )
         else:
-            yield _visit(visit, dot, purged)
+            yield _visit(visit, token, dot, purged)
     yield from child_stops(token)
 
 
@@ -102,7 +102,7 @@ def _source(row: SourceRow, purged: str) -> Stop:
     return Stop(row.source_node_id, f"{row.kind} {safe(row.path or '')}", None, tuple(details))
 
 
-def _visit(visit: Visit, dot: str, purged: str) -> Stop:
+def _visit(visit: Visit, token: TokenStory, dot: str, purged: str) -> Stop:
     said = [visit.kind]
     if visit.routing is not None:
         said.append(f"sent to {visit.routing.port}")
@@ -113,10 +113,10 @@ def _visit(visit: Visit, dot: str, purged: str) -> Stop:
     if visit.duration_ms is not None and visit.status is not StateStatus.INTERRUPTED:
         said.append(milliseconds(visit.duration_ms))
     style = {StateStatus.FAILED: "red", StateStatus.INTERRUPTED: "yellow"}.get(visit.status)
-    return Stop(visit.node_id, f" {dot} ".join(said), style, tuple(_details(visit, dot, purged)))
+    return Stop(visit.node_id, f" {dot} ".join(said), style, tuple(_details(visit, token, dot, purged)))
 
 
-def _details(visit: Visit, dot: str, purged: str) -> Iterator[Detail]:
+def _details(visit: Visit, token: TokenStory, dot: str, purged: str) -> Iterator[Detail]:
     yield from _messages(visit, purged)
     for call in visit.calls:
         yield from _call(call, dot, purged)
@@ -137,7 +137,7 @@ def _details(visit: Visit, dot: str, purged: str) -> Iterator[Detail]:
     pool = visit.context.get("pool")
     if isinstance(pool, Mapping):
         yield Detail("pool", _pool_text(pool))
-    yield from join_details(visit)
+    yield from join_details(visit, token)
 
 
 def _messages(visit: Visit, purged: str) -> Iterator[Detail]:
@@ -180,7 +180,12 @@ def _changes(visit: Visit, purged: str) -> Iterator[Detail]:
     if change is None:
         if visit.output is not None and visit.output.is_purged:
             yield Detail("row", purged, "yellow")
-        elif visit.input is None and visit.output is not None and isinstance(visit.output.value, dict):
+        elif (
+            visit.input is None
+            and visit.kind != "fork"
+            and visit.output is not None
+            and isinstance(visit.output.value, dict)
+        ):
             for name, value in visit.output.value.items():  # what a node made has nothing to be compared with
                 yield Detail(f"+ {safe(name)}", plain_text(value), "green")
         return

@@ -38,7 +38,7 @@ def _made_by(token: TokenStory, parent: Relative) -> Iterator[str]:
     elif parent.relation is Relation.ADOPTED:
         yield f"It was taken over from an earlier run, where it is {safe(parent.token_id)}."
     elif parent.relation is Relation.JOIN:
-        yield f"{node} joined {relatives_text(token.parents, 'branch', 'branches')} into it."
+        yield f"{node} merged {relatives_text(token.parents, 'branch', 'branches')} into it."
         if token.made_by_join is not None:
             yield from join_sentences(token.made_by_join.metadata)
     else:
@@ -72,11 +72,24 @@ def join_sentences(metadata: Mapping[str, JSON]) -> Iterator[str]:
         rule = f" (policy {safe(str(policy))}, merge {safe(str(merge))})" if policy and merge else ""
         yield f"Of its branches, {arrived}{rule}."
     for branch, why in lost_branches(metadata).items():
-        yield f"Branch {safe(branch)} was lost{_why(why)}."
-    collisions = metadata.get("collisions")
+        yield f"Branch {safe(branch)} was lost{why_text(why)}."
+    collisions = [collision_text(one) for one in collisions_of(metadata)]
     if collisions:
-        names = collisions if isinstance(collisions, list | dict) else [collisions]
-        yield f"Branches disagreed about {', '.join(_named(name) for name in names)}."
+        yield f"Several branches gave {'; '.join(collisions)}."
+
+
+def collisions_of(metadata: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    """The fields that several branches gave: ``{field, branches, winner}`` each."""
+    collisions = metadata.get("collisions")
+    return [one for one in collisions if isinstance(one, dict)] if isinstance(collisions, list) else []
+
+
+def collision_text(collision: Mapping[str, JSON]) -> str:
+    """``score (mood, urgency; urgency won)``."""
+    branches, winner = collision.get("branches"), collision.get("winner")
+    named = ", ".join(safe(str(one)) for one in branches) if isinstance(branches, list) else ""
+    won = f"{safe(str(winner))} won" if winner is not None else "none won"
+    return f"{safe(str(collision.get('field')))} ({named}; {won})"
 
 
 def arrivals_text(metadata: Mapping[str, JSON]) -> str:
@@ -92,20 +105,18 @@ def arrivals_text(metadata: Mapping[str, JSON]) -> str:
     return ", ".join(said)
 
 
-def _why(why: JSON) -> str:
-    """What is known about a lost branch: a reason and a node, in whichever form it was recorded."""
-    if isinstance(why, dict):
-        reason = why.get("reason") or why.get("code") or why.get("why")
-        node = why.get("node_id") or why.get("node")
-        at = f" at {safe(str(node))}" if node else ""
-        return f": {safe(str(reason))}{at}" if reason else at
-    return f": {safe(str(why))}" if why else ""
-
-
-def _named(collision: JSON) -> str:
-    if isinstance(collision, dict):
-        return safe(str(collision.get("field", "a field")))
-    return safe(str(collision))
+def why_text(why: JSON) -> str:
+    """What is recorded about a lost branch: why, at which node, with which code, and where it went instead."""
+    if not isinstance(why, dict):
+        return f": {safe(str(why))}" if why else ""
+    said = {name: safe(str(value)) for name, value in why.items() if value is not None}
+    if said.get("why") == "late":
+        return ": it came too late"
+    words = said.get("why", "it did not come")
+    at = f" at {said['node']}" if "node" in said else ""
+    to = f" to {said['to']}" if "to" in said else ""
+    code = f" ({said['code']})" if "code" in said else ""
+    return f": {words}{at}{to}{code}"
 
 
 # Endings -------------------------------------------------------------------------------------------------------------
@@ -130,7 +141,7 @@ def _expanded(token: TokenStory, node: str) -> Iterator[str]:
 
 def _coalesced(token: TokenStory, node: str) -> Iterator[str]:
     merged = next((one for one in token.children.listed if one.relation is Relation.JOIN), None)
-    yield f"{node} joined it into {safe(merged.token_id)}." if merged else f"{node} joined it."
+    yield f"{node} merged it into {safe(merged.token_id)}." if merged else f"{node} merged it."
 
 
 def _consumed(token: TokenStory, node: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from elspeth_dagster.landscape.story import (
     Visit,
     Written,
 )
+from elspeth_dagster.landscape.violation_words import violation_words
 from elspeth_dagster.model.outcome import CallStatus, Outcome, StateStatus
 from elspeth_dagster.model.row import JSON
 
@@ -83,8 +84,8 @@ def _origin(row: SourceRow, purged: str) -> Iterator[str]:
 def violation_text(violation: Violation) -> str:
     """One way in which a row did not fit."""
     field = safe(violation.field) if violation.field else "the record"
-    was = "nothing" if violation.code == "missing_field" else safe(violation.actual)
-    return f"{field} should be {safe(violation.expected)}, was {was} ({violation.code})"
+    said = violation_words(violation.code, violation.expected, violation.actual)
+    return f"{field} {safe(said)} ({violation.code})"
 
 
 def _visit(visit: Visit, purged: str) -> Iterator[str]:

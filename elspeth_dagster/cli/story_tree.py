@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from elspeth_dagster.cli.amounts import counted, duration, milliseconds, plain_text
-from elspeth_dagster.cli.story_family import arrivals_text
+from elspeth_dagster.cli.amounts import counted, duration, milliseconds
+from elspeth_dagster.cli.story_family import arrivals_text, collision_text, collisions_of, why_text
 from elspeth_dagster.cli.terminal import safe
 from elspeth_dagster.landscape.joins import lost_branches
 from elspeth_dagster.landscape.relatives import Relatives
@@ -67,9 +67,12 @@ def _batch_text(story: BatchStory) -> str:
     )
 
 
-def join_details(visit: Visit) -> Iterator[Detail]:
-    """Policy, arrivals, losses and where each field is from, as the join recorded them on the visit."""
+def join_details(visit: Visit, token: TokenStory) -> Iterator[Detail]:
+    """Policy, arrivals, losses and where each field is from: on the visit of a consumed token, or of the merged one."""
     metadata = visit.context.get("coalesce")
+    made = token.made_by_join
+    if metadata is None and made is not None and made.node_id == visit.node_id:
+        metadata = dict(made.metadata)
     if not isinstance(metadata, dict):
         return
     wait_ms = metadata.get("wait_duration_ms")
@@ -79,8 +82,13 @@ def join_details(visit: Visit) -> Iterator[Detail]:
     if arrived:
         yield Detail("arrived", arrived)
     for branch, why in lost_branches(metadata).items():
-        yield Detail("lost", f"{safe(branch)} {plain_text(why)}", "yellow")
-    for label in ("field_origins", "collisions"):
-        said = metadata.get(label)
-        if said:
-            yield Detail(label.replace("_", " "), safe(plain_text(said)))
+        yield Detail("lost", f"{safe(branch)}{why_text(why)}", "yellow")
+    origins = metadata.get("field_origins")
+    made_by = (
+        {name: branch for name, branch in origins.items() if branch} if isinstance(origins, dict) else {}
+    )
+    if made_by:
+        listed = ", ".join(f"{safe(name)} from {safe(str(branch))}" for name, branch in made_by.items())
+        yield Detail("fields", listed)
+    for one in collisions_of(metadata):
+        yield Detail("collision", collision_text(one), "yellow")

@@ -9,6 +9,7 @@ from typing import Final
 
 from elspeth_dagster.cli.amounts import counted, duration, milliseconds, moment, money, rate
 from elspeth_dagster.cli.settings import Settings, shown_path
+from elspeth_dagster.cli.summary_family import WENT_ON
 from elspeth_dagster.cli.terminal import Cell, Terminal, safe
 from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.invariants.files import file_of
@@ -31,6 +32,11 @@ STATUS_WORDS: Final = {
     RunStatus.INTERRUPTED: "interrupted",
     RunStatus.FAILED: "failed",
     RunStatus.RUNNING: "running",
+}
+LEFT_BEHIND: Final = {
+    Outcome.FAILED: "kept in the Landscape: no sink takes them",
+    Outcome.QUARANTINED: "did not fit the declared columns",
+    Outcome.DISCARDED: "failed: on_error is discard",
 }
 FAILURES_MAX: Final = 8  # the summary is one screen; `failures` lists them all
 MEASURABLE_S: Final = 1.0  # a rate over less than that says nothing
@@ -102,17 +108,9 @@ def _ending_row(ending: Ending, failing: set[str | None], paths: dict[str, str])
         note = "quarantined: " if ending.outcome is Outcome.QUARANTINED else "failed: " if is_bad else ""
         place = shown_uri(paths[ending.sink]) if ending.sink in paths else ""
         return [Cell(count, style, is_number=True), Cell(ending.sink, style), Cell(f"{note}{place}", style)]
-    what = {
-        Outcome.FAILED: "kept in the Landscape: their step has no on_error",
-        Outcome.QUARANTINED: "did not fit the declared columns",
-        Outcome.DISCARDED: "failed: on_error is discard",
-    }
-    style = "yellow"
-    return [
-        Cell(count, style, is_number=True),
-        Cell(ending.outcome.value, style),
-        Cell(what.get(ending.outcome, "")),
-    ]
+    style = "yellow" if ending.outcome in LEFT_BEHIND else "dim"
+    said = {**LEFT_BEHIND, **WENT_ON}.get(ending.outcome, "")
+    return [Cell(count, style, is_number=True), Cell(ending.outcome.value, style), Cell(said, style)]
 
 
 def shown_uri(uri: str) -> str:
@@ -151,7 +149,10 @@ def print_models(terminal: Terminal, summary: RunSummary) -> None:
     if not asking:
         return
     terminal.heading("Models")
-    width = max(len(node.node_id) for node in asking)
+    total = summary.cost_usd if len(asking) > 1 else None
+    width = max(map(len, (*(node.node_id for node in asking), *(("together",) if total is not None else ()))))
+    if total is not None:
+        terminal.line(f"  {'together':<{width}}  {money(total)}")
     for node in asking:
         for number, sentence in enumerate(_model_lines(node, summary)):
             first = f"  {node.node_id:<{width}}  " if number == 0 else " " * (width + 4)

@@ -47,14 +47,8 @@ def explain_row(
         LandscapeError: the run has no such row.
     """
     with database.read() as connection:
-        # By its tokens: a run of a part of the graph adopts those of another run's rows.
-        question = (
-            sa.select(rows)
-            .join(tokens, tokens.c.row_id == rows.c.row_id)
-            .where(tokens.c.run_id == run.run_id, rows.c.row_index == row_index)
-            .limit(1)
-        )
-        row = connection.execute(question).first()
+        of_run = sa.select(rows).where(rows.c.run_id == run.run_id, rows.c.row_index == row_index)
+        row = connection.execute(of_run).first() or _adopted_row(connection, run, row_index)
         if row is None:
             raise LandscapeError(
                 f"Run {run.run_key} has no row {row_index}.",
@@ -93,6 +87,17 @@ def explain_token(
             )
         row = connection.execute(sa.select(rows).where(rows.c.row_id == token.row_id)).first()
         return _explanation(connection, database, run, row, [token], total=1, values_read=values_read)
+
+
+def _adopted_row(connection: Connection, run: RunRecord, row_index: int) -> Found | None:
+    """A row of an earlier run, of which this one took tokens over: found through those, which takes longer."""
+    question = (
+        sa.select(rows)
+        .join(tokens, tokens.c.row_id == rows.c.row_id)
+        .where(tokens.c.run_id == run.run_id, rows.c.row_index == row_index)
+        .limit(1)
+    )
+    return connection.execute(question).first()
 
 
 def _rows_there(connection: Connection, run: RunRecord) -> str:

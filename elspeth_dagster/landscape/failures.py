@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from elspeth_dagster.landscape.bodies import parsed_body
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.queries import payload_body
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, tokens, validation_errors
+from elspeth_dagster.landscape.violation_words import violation_words
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 
 EXAMPLES_MAX: Final = 3  # enough to see whether they are alike
 PAGE: Final = 1_000  # records in memory at a time
+VALUE_CHARS_MAX: Final = 60  # of a value that did not fit: enough to see why
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Rows that failed at one node for one reason. ``went_to`` is a sink; None: they end there."""
+    """Rows that failed at one node for one reason.
+
+    ``went_to`` is a sink; None: they end there, kept as failed or, where ``is_discarded``, as their declaration says.
+    """
 
     node_id: str
     code: str
     count: int
     went_to: str | None
     is_quarantine: bool
+    is_discarded: bool
     examples: tuple[Example, ...]
 
 
@@ -48,8 +55,11 @@ class _Counted:
 def failure_groups(database: Database, run_id: str) -> tuple[FailureGroup, ...]:
     """Every failure of the run, quarantined source rows too; in the pipeline's order, the frequent ones first."""
     with database.read() as connection:
-        sequences = sa.select(nodes.c.node_id, nodes.c.sequence).where(nodes.c.run_id == run_id)
-        order = {found.node_id: found.sequence for found in connection.execute(sequences)}
+        known = connection.execute(
+            sa.select(nodes.c.node_id, nodes.c.sequence, nodes.c.config_json).where(nodes.c.run_id == run_id)
+        ).all()
+        order = {found.node_id: found.sequence for found in known}
+        discarding = {found.node_id for found in known if _discards(found.config_json)}
         takers = {
             (node_id, port): sink
             for node_id, port, sink in connection.execute(
@@ -62,12 +72,23 @@ def failure_groups(database: Database, run_id: str) -> tuple[FailureGroup, ...]:
         quarantined = _quarantined(connection, run_id)
     groups = [
         FailureGroup(
-            node, code, found.count, takers.get((node, port)), port == INVALID_PORT, tuple(found.examples)
+            node,
+            code,
+            found.count,
+            takers.get((node, port)),
+            is_quarantine=port == INVALID_PORT,
+            is_discarded=node in discarding,
+            examples=tuple(found.examples),
         )
         for port, counted in ((INVALID_PORT, quarantined), (ERROR_PORT, failed))
         for (node, code), found in counted.items()
     ]
     return tuple(sorted(groups, key=lambda group: (order.get(group.node_id, 0), -group.count, group.code)))
+
+
+def _discards(config_json: str) -> bool:
+    config = json.loads(config_json)
+    return "discard" in {config.get("on_error"), config.get("on_invalid")}
 
 
 def _failed_states(connection: Connection, run_id: str) -> dict[tuple[str, str], _Counted]:
@@ -117,11 +138,30 @@ def _quarantined(connection: Connection, run_id: str) -> dict[tuple[str, str], _
         .execution_options(yield_per=PAGE)
     )  # fmt: skip
     counted: dict[tuple[str, str], _Counted] = {}
+    wanted: list[tuple[_Counted, int, str | None]] = []
     for node_id, row_id, row_index, code, field, expected, actual in connection.execute(question):
         group = counted.setdefault((node_id, code), _Counted(0, []))
         group.count += 1
         if group.count <= EXAMPLES_MAX:
-            seen = "nothing" if code == "missing_field" else actual
-            said = f"{field or 'the record'}: expected {expected}, found {seen}"
+            said = f"{field or 'the record'} {violation_words(code, expected, actual)}"
             group.examples.append(Example(row_id, row_index, said))
+            wanted.append((group, len(group.examples) - 1, field))
+    for group, at, field in wanted:
+        example = group.examples[at]
+        value = _value_of(connection, example.token_id, field)
+        if value is not None:
+            group.examples[at] = replace(example, message=f"{example.message}: {value}")
     return counted
+
+
+def _value_of(connection: Connection, row_id: str, field: str | None) -> str | None:
+    """What the source had in a field, as JSON, cut; None where it had nothing, or it was purged."""
+    if field is None:
+        return None
+    digest = connection.execute(sa.select(rows.c.data_hash).where(rows.c.row_id == row_id)).scalar_one()
+    body = payload_body(connection, row_id, digest)
+    row = None if body is None else parsed_body(body)
+    if not isinstance(row, dict) or field not in row:
+        return None
+    said = json.dumps(row[field], ensure_ascii=False)
+    return said if len(said) <= VALUE_CHARS_MAX else f"{said[:VALUE_CHARS_MAX]}..."

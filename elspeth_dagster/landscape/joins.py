@@ -131,7 +131,7 @@ class _Sums:
         arrived = arrivals_of(join.metadata)
         if arrived:
             self.first_arrivals[str(arrived[0].get("branch"))] += 1
-        self.lost.update(lost_branches(join.metadata))
+        self.lost.update(lost_branches(join.metadata).keys())
         wait_ms = join.metadata.get("wait_duration_ms")
         if isinstance(wait_ms, int | float):
             self.waits_ms.append(wait_ms)

@@ -10,8 +10,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from elspeth_dagster.landscape.batch_reads import TriggerSummary, trigger_summaries
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.failures import FailureGroup, failure_groups
+from elspeth_dagster.landscape.joins import JoinSummary, join_summaries
 from elspeth_dagster.landscape.node_summary import NodeSummary, node_summaries
 from elspeth_dagster.landscape.runs import AttemptRecord, RunRecord, attempts_of
 from elspeth_dagster.landscape.schema import artifacts, calls, node_executions, rows, token_outcomes, tokens
@@ -53,7 +55,10 @@ class UnknownCall:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """Everything that one page says about a run. ``waiting`` are tokens without a terminal outcome."""
+    """Everything that one page says about a run. ``waiting`` are tokens without a terminal outcome.
+
+    ``cost_usd`` is that of all answers that had a price; None where none had.
+    """
 
     run: RunRecord
     status: RunStatus
@@ -68,6 +73,9 @@ class RunSummary:
     artifacts: tuple[Artifact, ...]
     unknown_calls: tuple[UnknownCall, ...]
     row_to_explain: int | None
+    joins: tuple[JoinSummary, ...]
+    batches: tuple[TriggerSummary, ...]
+    cost_usd: float | None
 
 
 def run_summary(database: Database, run: RunRecord, *, now: dt.datetime) -> RunSummary:
@@ -77,12 +85,13 @@ def run_summary(database: Database, run: RunRecord, *, now: dt.datetime) -> RunS
     with database.read() as connection:
         endings = _endings(connection, run.run_id)
         token_count = _count(connection, tokens, run.run_id)
+        nodes = node_summaries(database, run.run_id)
         return RunSummary(
             run=run,
             status=run_status(database, run.run_id, now=now),
             seconds=_seconds(connection, run.run_id, attempts),
             attempts=attempts,
-            nodes=node_summaries(database, run.run_id),
+            nodes=nodes,
             rows_read=_count(connection, rows, run.run_id),
             tokens=token_count,
             waiting=token_count - sum(ending.count for ending in endings if ending.outcome.is_terminal),
@@ -91,7 +100,17 @@ def run_summary(database: Database, run: RunRecord, *, now: dt.datetime) -> RunS
             artifacts=latest_artifacts(connection, run.run_id),
             unknown_calls=_unknown_calls(connection, run.run_id, len(attempts)),
             row_to_explain=_row_to_explain(connection, run.run_id, failures, endings),
+            joins=join_summaries(connection, run.run_id),
+            batches=trigger_summaries(connection, run.run_id),
+            cost_usd=_cost_usd(nodes),
         )
+
+
+def _cost_usd(nodes: Sequence[NodeSummary]) -> float | None:
+    priced = [
+        node.usage.cost_usd for node in nodes if node.usage is not None and node.usage.cost_usd is not None
+    ]
+    return sum(priced) if priced else None
 
 
 def _count(connection: Connection, table: sa.Table, run_id: str) -> int:

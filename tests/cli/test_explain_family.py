@@ -49,8 +49,8 @@ def test_a_forked_rows_story_leads_through_its_branches_to_the_batch(cli: InProc
     row = made.row_id(3)
     assert "views sent it down 2 branches: mood, urgency." in text
     assert f"Token {row}/mood: views made this copy of {row} for its branch mood." in text
-    assert f"judged joined it into {row}/join:judged." in text
-    assert f"judged joined 2 branches ({row}/mood, {row}/urgency) into it." in text
+    assert f"judged merged it into {row}/join:judged." in text
+    assert f"judged merged 2 branches ({row}/mood, {row}/urgency) into it." in text
     assert "mood arrived first, urgency 12 ms later (policy best_effort, merge union)." in text
     assert f"totals took it into batch 0, as the 4th of {ROWS} tokens." in text
     assert f"The batch fired because the input ended, and became {made.output_id}." in text
@@ -58,7 +58,7 @@ def test_a_forked_rows_story_leads_through_its_branches_to_the_batch(cli: InProc
 
 def test_a_lost_branch_is_named_with_its_reason(cli: InProcess, made: Family) -> None:
     text = _explain(cli, made, "--row", str(LOST[0])).text
-    assert "Branch urgency was lost: failed at urgency." in text
+    assert "Branch urgency was lost: failed at urgency (invalid_json)." in text
     assert "urgency failed it: invalid_json." in text
 
 
@@ -113,3 +113,19 @@ def test_a_row_with_very_many_tokens_says_how_many_more_there_are(
     assert "54 more tokens came of this row: ask for one with --token." in said.text
     document = json.loads(cli(folder, "explain", made.key, "--row", "0", "--json").out)
     assert (document["tokens_total"], len(document["tokens"])) == (104, 50)
+
+
+def test_show_sums_up_joins_and_batches(cli: InProcess, made: Family) -> None:
+    said = cli(_folder(made), "show", made.key)
+    assert said.status == 0
+    assert f"judged {ROWS} merged (best_effort, union)" in said.text
+    assert f"first to arrive: mood {ROWS}" in said.text
+    assert "lost: urgency 1" in said.text
+    assert "waited for the last branch: p50 12 ms, p95 12 ms, most 12 ms" in said.text
+    assert f"1 batch at the end of the input, of {ROWS} rows; 1 row made of {ROWS}" in said.text
+    assert f"{2 * ROWS - 1} coalesced joined with their siblings" in said.text
+    assert max(map(len, said.out.splitlines())) <= 80
+    document = json.loads(cli(_folder(made), "show", made.key, "--json").out)
+    assert document["joins"][0]["lost"] == {"urgency": 1}
+    assert document["batches"][0]["trigger"] == "end_of_source"
+    assert document["cost_usd"] is None

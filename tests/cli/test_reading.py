@@ -69,6 +69,7 @@ def test_failures_are_grouped_with_examples(cli: InProcess, finished: Finished) 
         ("judge", "content_filtered", 1, "failures"),
     ]
     assert [group["examples"][0]["row_index"] for group in groups] == [INVALID_ROW, FILTERED_ROW]
+    assert groups[0]["examples"][0]["message"] == 'id should be int, was text: "no number"'
     said = cli(finished.project.folder, "failures", finished.key)
     assert "judge  content_filtered  1 row, sent to failures" in said.out
 

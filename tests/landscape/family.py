@@ -186,7 +186,9 @@ def _join(family: Family, index: int, *, is_lost: bool) -> None:
         {"branch": branch, "token_id": f"{row_id}/{branch}", "arrival_offset_ms": 12.5 * at}
         for at, branch in enumerate(arrived)
     ]
-    lost: dict[str, JSON] = {"urgency": {"reason": "failed", "node_id": "urgency"}} if is_lost else {}
+    lost: dict[str, JSON] = (
+        {"urgency": {"why": "failed", "node": "urgency", "code": "invalid_json"}} if is_lost else {}
+    )
     metadata: dict[str, JSON] = {
         "policy": "best_effort", "merge_strategy": "union", "expected_branches": list(BRANCHES),
         "branches_arrived": list(arrived), "branches_lost": lost, "arrival_order": order,
