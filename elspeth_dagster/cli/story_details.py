@@ -122,7 +122,8 @@ def _details(visit: Visit, token: TokenStory, dot: str, purged: str) -> Iterator
         yield from _call(call, dot, purged)
     if visit.routing is not None:
         for tested in visit.routing.tested:
-            was = "true" if visit.routing.expression is not None else "not true"
+            is_true = visit.routing.expression is not None and tested.port == visit.routing.port
+            was = "true" if is_true else "not true"
             values = tested.values or {}
             seen = ", ".join(f"{safe(name)}={value_text(value)}" for name, value in values.items())
             yield Detail(

@@ -162,7 +162,7 @@ def failure_text(failure: Failure | None, purged: str = "purged") -> str:
 
 def _because(routing: Routing) -> str:
     if routing.expression is not None:
-        (tested,) = routing.tested
+        tested = routing.tested[-1]  # those before it were not true
         seen = f" with {_seen(tested.values)}" if tested.values else ""
         return f"{_one_line(routing.expression)} was true{seen}"
     listed = "; ".join(_one_line(tested.expression) for tested in routing.tested)

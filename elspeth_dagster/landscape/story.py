@@ -100,7 +100,10 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The port that a gate chose. ``expression`` was true for the row; None: no route was, which ``tested`` lists."""
+    """The port that a gate chose: ``expression`` was true for the row; None: no route was.
+
+    ``tested`` are the routes that were tried, in order: the last one is the one that was true, if any was.
+    """
 
     port: str
     expression: str | None

@@ -103,11 +103,12 @@ def _routing(connection: Connection, graph: Graph, state: Found, row: Body | Non
     ).first()
     if event is None:
         return None
+    candidates = _routes(graph.configs[state.node_id].get("routes"))
     if event.expression is not None:
-        candidates = {event.port: event.expression}
-    else:
-        declared = graph.configs[state.node_id].get("routes")
-        candidates = _routes(declared)
+        # Those before it were tried first, and were not true; those behind it were not looked at.
+        ports = list(candidates)
+        tried = ports[: ports.index(event.port)] if event.port in candidates else []
+        candidates = {**{port: candidates[port] for port in tried}, event.port: event.expression}
     values = row.value if row is not None and isinstance(row.value, dict) else None
     tested = tuple(
         Tested(port, expression, None if values is None else graph.values_read(expression, values))
