@@ -24,6 +24,7 @@ from elspeth_dagster.landscape.invariants import (
     references,
 )
 from elspeth_dagster.landscape.invariants.finding import Check, Examined, Finding
+from elspeth_dagster.landscape.purges import purges_of
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.landscape.status import run_status
 from elspeth_dagster.landscape.witness import Witness
@@ -109,10 +110,19 @@ def verify_run(
         kept = findings[:FINDINGS_PER_CHECK_MAX]
         results.append(CheckResult(name, kept, is_cut=len(kept) < len(findings)))
     if examined.counts["purged"]:
-        examined.notes.append(f"{examined.counts['purged']} bodies were purged: only their hashes are left.")
+        examined.notes.append(
+            f"{examined.counts['purged']} bodies were purged{_purge_dates(database, run)}: only their hashes are left."
+        )
     return VerifyReport(
         run, status, tuple(results), dict(sorted(examined.counts.items())), tuple(examined.notes)
     )
+
+
+def _purge_dates(database: Database, run: RunRecord) -> str:
+    """``on 2026-05-02``; nothing where no purge is on record."""
+    with database.read() as connection:
+        dates = sorted({one.purged_at[:10] for one in purges_of(connection, run.run_id)})
+    return f" on {', '.join(dates)}" if dates else ""
 
 
 def _status(database: Database, run: RunRecord, *, now: dt.datetime) -> RunStatus | None:

@@ -11,10 +11,11 @@ from elspeth_dagster.landscape import Landscape
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.records import sealed
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
+from elspeth_dagster.model.row import JSON
 from tests.landscape.family import Family, make_family
 from tests.landscape.material import IS_TRUE, RUN, SALT, node, row_of
 
-ROUTES = [["low", "row.id < 1"], ["middle", "row.id < 2"], ["high", "row.id < 9"]]
+ROUTES: JSON = [["low", "row.id < 1"], ["middle", "row.id < 2"], ["high", "row.id < 9"]]
 GATED = replace(
     RUN,
     nodes=(
