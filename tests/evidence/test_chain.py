@@ -7,45 +7,16 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-import sqlalchemy as sa
 
 from elspeth_dagster.landscape import schema
-from elspeth_dagster.landscape.evidence import OF_AN_EXECUTION, Scope
+from elspeth_dagster.landscape.evidence import OF_AN_EXECUTION
 from elspeth_dagster.landscape.records import sealed
-from elspeth_dagster.landscape.seals import sum_of
-from elspeth_dagster.model.canonical import canonical_bytes
 from elspeth_dagster.model.outcome import RunStatus
 from tests.evidence.conftest import Copy
 from tests.evidence.honest import RUN_ID, SECOND
+from tests.evidence.rewriting import reseal
 
 LAST = "0123abcd/bad"
-
-
-def _reseal(copy: Copy) -> None:
-    """Rewrite every seal so that the chain fits what is in the tables now: the work of somebody with patience."""
-    database = copy.database
-    seals, executions = schema.seals, schema.node_executions
-    with database.read() as connection:
-        found = connection.execute(
-            sa.select(seals, executions.c.node_id)
-            .join(executions, executions.c.execution_id == seals.c.execution_id)
-            .order_by(seals.c.sequence)
-        ).all()
-    previous = None
-    statements: list[str | tuple[str, tuple[object, ...]]] = []
-    for seal in found:
-        covers = ["0123abcd/judge"] if seal.covers_json != "[]" else []
-        now = sum_of(database, Scope(RUN_ID, seal.node_id, (*covers, seal.execution_id)))
-        record = sealed(
-            "seals", RUN_ID, seal.sequence, seal.execution_id, previous, now.merkle_root,
-            canonical_bytes(dict(now.counts)).decode(), seal.covers_json, seal.sealed_at,
-        )  # fmt: skip
-        previous = record[-1]
-        names = seals.columns.keys()
-        sets = ", ".join(f"{name} = ?" for name in names)
-        statements.append((f"UPDATE seals SET {sets} WHERE sequence = ?", (*record, seal.sequence)))  # noqa: S608
-    database.dispose()
-    copy.change(*statements)
 
 
 def _cut_tail(copy: Copy) -> None:
@@ -123,7 +94,7 @@ def test_a_chain_that_was_rewritten_to_fit_is_seen_by_dagster_alone(copy: Copy) 
     state[columns.index("duration_ms")] = 99.5
     copy.change((edited, (sealed("node_states", *state[:-1])[-1], state[0])))
     assert {finding.key for finding in copy.findings(with_dagster=False)} == {"0123abcd/tidy"}
-    _reseal(copy)
+    reseal(copy)
     assert copy.findings(with_dagster=False) == []
     findings = copy.findings()
     assert {finding.check for finding in findings} == {"dagster_log"}
@@ -131,7 +102,7 @@ def test_a_chain_that_was_rewritten_to_fit_is_seen_by_dagster_alone(copy: Copy) 
 
 
 def test_resealing_what_nobody_changed_changes_nothing(copy: Copy) -> None:
-    _reseal(copy)
+    reseal(copy)
     assert copy.findings() == []
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
+from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.schema import (
     batches,
     calls,
@@ -20,11 +21,9 @@ from elspeth_dagster.landscape.schema import (
     payloads,
     row_salts,
     rows,
-    token_parents,
     tokens,
 )
 from elspeth_dagster.model.canonical import content_hash
-from elspeth_dagster.model.outcome import Relation
 
 DETAILS_AT_ONCE: Final = 400  # two parameters each in one question; SQLite's older bound is 999
 
@@ -63,14 +62,13 @@ def _gone(table: sa.Table, key: str, name: str) -> Finding:
 
 
 def salts_of_the_run(examined: Examined) -> Iterator[Finding]:
-    """What a run's tokens are hashed with is its own, unless they were adopted from an earlier run."""
-    adopted = sa.exists().where(
-        token_parents.c.token_id == tokens.c.token_id, token_parents.c.relation == Relation.ADOPTED.value
-    )
+    """What a run's tokens are hashed with is its own; tokens that it adopted, and their children, keep theirs."""
+    if graph_of(examined).adopts:
+        return
     question = (
         sa.select(tokens.c.token_id, tokens.c.salt_id)
         .join(row_salts, row_salts.c.salt_id == tokens.c.salt_id)
-        .where(tokens.c.run_id == examined.run.run_id, row_salts.c.run_id != examined.run.run_id, ~adopted)
+        .where(tokens.c.run_id == examined.run.run_id, row_salts.c.run_id != examined.run.run_id)
         .execution_options(yield_per=PAGE)
     )
     with examined.database.read() as connection:

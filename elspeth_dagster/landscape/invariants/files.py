@@ -1,4 +1,4 @@
-"""What a sink wrote is still what it wrote."""
+"""What a sink wrote is all that came to it, and still what it wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
-from elspeth_dagster.landscape.schema import artifacts
+from elspeth_dagster.landscape.schema import artifacts, node_executions, node_states, token_outcomes
 
 CHUNK_BYTES: Final = 1024 * 1024  # files of any size are read in pieces
 
@@ -49,6 +49,55 @@ def sink_files(examined: Examined) -> Iterator[Finding]:
         if digest != artifact.content_hash:
             what = f"{path} is not what the sink wrote: {size} bytes now, {artifact.size_bytes} then."
             yield Finding("sink_file", "artifacts", artifact.artifact_id, what)
+
+
+def sinks_reconcile(examined: Examined) -> Iterator[Finding]:
+    """The latest artifact of a sink has as many rows as tokens were finished and ended there."""
+    executions = node_executions
+    of_sink = (artifacts.c.execution_id == executions.c.execution_id, executions.c.status == "completed")
+    question = (
+        sa.select(artifacts.c.artifact_id, artifacts.c.node_id, artifacts.c.row_count)
+        .join(executions, sa.and_(*of_sink))
+        .where(artifacts.c.run_id == examined.run.run_id)
+        .order_by(artifacts.c.node_id, executions.c.attempt)
+    )
+    with examined.database.read() as connection:
+        latest = {found.node_id: found for found in connection.execute(question)}
+        for node_id, artifact in latest.items():
+            finished, ended = (
+                connection.execute(counted).scalar_one() for counted in _at_sink(examined, node_id)
+            )
+            if not artifact.row_count == finished == ended:
+                what = (
+                    f"It has {artifact.row_count:,} rows; {finished:,} tokens were finished at {node_id!r}, "
+                    f"and {ended:,} ended there."
+                )
+                yield Finding("sinks_reconcile", "artifacts", artifact.artifact_id, what)
+        written = (
+            sa.select(token_outcomes.c.sink)
+            .distinct()
+            .where(token_outcomes.c.run_id == examined.run.run_id, token_outcomes.c.sink.is_not(None))
+        )
+        for sink in (
+            set(connection.execute(written).scalars()) - latest.keys() if examined.is_finished else ()
+        ):
+            what = "Tokens ended at it, but it has no artifact."
+            yield Finding("sinks_reconcile", "artifacts", f"{examined.run.run_id}, {sink}", what)
+
+
+def _at_sink(examined: Examined, node_id: str) -> tuple[sa.Select[int], sa.Select[int]]:
+    """How many tokens a sink finished, and how many ended there."""
+    count = sa.select(sa.func.count())
+    return (
+        count.select_from(node_states).where(
+            node_states.c.run_id == examined.run.run_id,
+            node_states.c.node_id == node_id,
+            node_states.c.status == "completed",
+        ),
+        count.select_from(token_outcomes).where(
+            token_outcomes.c.run_id == examined.run.run_id, token_outcomes.c.sink == node_id
+        ),
+    )
 
 
 def file_of(uri: str) -> Path | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import nan
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -81,6 +84,7 @@ def _execution(examined: Examined, execution_id: str, node_id: str) -> Iterator[
         .execution_options(yield_per=PAGE)
     )
     seen = {"submit_index": _Seen(), "complete_index": _Seen()}
+    ended = array("d")
     with examined.database.read() as connection:
         for state_id, context_json in connection.execute(question):
             context = json.loads(context_json)
@@ -93,15 +97,52 @@ def _execution(examined: Examined, execution_id: str, node_id: str) -> Iterator[
                         f"Its {name} {pool.get(name)!r} is missing, or another row of the execution has it."
                     )
                     yield Finding("pool_indices", "node_states", state_id, what)
+            if _is_index(pool.get("complete_index")):
+                _put(ended, pool["complete_index"], float(pool["complete_offset_ms"]))
     for name, numbers in seen.items():
         gap = numbers.first_gap()
         if gap is not None:
             what = f"No row has the {name} {gap}: a row is missing."
             yield Finding("pool_indices", "node_executions", execution_id, what)
+    for index in _out_of_time(ended):
+        what = f"The row with complete index {index} ended before the one with {index - 1}."
+        yield Finding("pool_times", "node_states", execution_id, what)
+
+
+def _put(ended: array[float], index: int, offset_ms: float) -> None:
+    """Note when a row ended: eight bytes a row."""
+    if index >= len(ended):
+        ended.extend([nan] * (max(index + 1, 2 * len(ended)) - len(ended)))
+    ended[index] = offset_ms
+
+
+def _out_of_time(ended: array[float]) -> Iterator[int]:
+    latest = float("-inf")
+    for index, offset_ms in enumerate(ended):
+        if offset_ms < latest - TIME_TOLERANCE_MS:
+            yield index
+        latest = max(latest, offset_ms)
+
+
+def pool_limits(examined: Examined) -> Iterator[Finding]:
+    """No pool had more calls in flight than its size."""
+    table = node_executions
+    question = sa.select(table.c.execution_id, table.c.pool_stats_json).where(
+        table.c.run_id == examined.run.run_id, table.c.pool_stats_json.is_not(None)
+    )
+    with examined.database.read() as connection:
+        for execution_id, stats_json in connection.execute(question):
+            stats = json.loads(stats_json)
+            size, reached = stats["pool_config"]["pool_size"], stats["pool_stats"]["max_concurrent_reached"]
+            if reached > size:
+                what = f"{reached} calls were in flight at once; its pool_size is {size}."
+                yield Finding("pool_limits", "node_executions", execution_id, what)
 
 
 def _is_index(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INDEX_MAX
 
 
-INDEX_MAX = 2**31  # beyond any batch; a tampered number must not fill the memory
+INDEX_MAX: Final = 2**31  # beyond any batch
+TIME_TOLERANCE_MS: Final = 5.0
+"""A call's end is timed where it ends, its index is given a moment later: others may come in between."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape.evidence import owned
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
+from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.schema import (
     artifacts,
     batch_members,
@@ -68,18 +69,21 @@ _REFERENCES: Final = (
 
 def references_within_the_run(examined: Examined) -> Iterator[Finding]:
     """Tokens, rows, states and executions that a record names are there, and of its run."""
+    adopts = graph_of(examined).adopts
     for reference in _REFERENCES:
-        yield from _broken(examined, reference)
+        # What comes of an adopted token keeps the row of the run where that was read.
+        may_cross = adopts and (reference.table.name, reference.column) == ("tokens", "row_id")
+        yield from _broken(examined, reference, may_cross=may_cross)
 
 
-def _broken(examined: Examined, reference: _Reference) -> Iterator[Finding]:
+def _broken(examined: Examined, reference: _Reference, *, may_cross: bool) -> Iterator[Finding]:
     table, to = reference.table, reference.to.table.alias("named")
     named = table.c[reference.column]
     joined, owner = owned(table)
     joined = joined.outerjoin(to, to.c[reference.to.name] == named)
     where = [owner.c.run_id == examined.run.run_id, named.is_not(None)]
     is_there = to.c[reference.to.name]
-    if "run_id" in to.c:
+    if "run_id" in to.c and not may_cross:
         where.append(sa.or_(is_there.is_(None), to.c.run_id != examined.run.run_id))
     else:
         where.append(is_there.is_(None))
