@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 export DAGSTER_HOME := $(CURDIR)/.elspeth/dagster
 export ELSPETH_LANDSCAPE_URL ?= sqlite:///$(CURDIR)/.elspeth/landscape.db
 
-.PHONY: help demo ui test install fmt bench bench-llm bench-rows test-long clean bench-rate bench-clients bench-client
+.PHONY: help demo ui test install fmt bench bench-llm bench-rows test-long clean bench-rate bench-rate-sim bench-clients bench-client
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
@@ -58,6 +58,9 @@ bench-clients: $(STAMP) ## our client beside the openai SDK's and langchain's
 
 bench-rate: $(STAMP) ## how clients find a limit that nobody told them, in real time
 	@$(BIN)/python -m benchmarks.bench_rate
+
+bench-rate-sim: $(STAMP) ## the same in simulation, in both worlds of 429s, beside what must be reached
+	@$(BIN)/python -m benchmarks.rate_simulator
 
 clean: ## forget the demo's runs and files
 	@rm -rf .elspeth pipelines/defs/*/out

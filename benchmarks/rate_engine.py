@@ -9,6 +9,7 @@ import heapq
 import itertools
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -44,46 +45,62 @@ class Paced(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Who sends, for how long, and how long requests take.
+class World:
+    """What lies between clients and server. ``arrives_s``: how long a request travels; the server decides then.
 
-    ``decides_after`` is the share of a request's latency that passes before the server decides, and the share that
-    passes after a place is given back; ``rejection_s`` is the latency of a 429, None: the same as of an answer.
-    ``joins_s`` are the times at which the clients begin, 0 for those not named.
+    ``rejection_s``: how soon after its arrival a 429 is back; None: it takes as long as an answer.
+    ``wakes_late_s``: timers fire late by up to so much, as an event loop's do.
     """
+
+    arrives_s: float = 0.010
+    rejection_s: float | None = None
+    wakes_late_s: float = 0.0
+
+
+SLOW = World()
+"""A rejection takes as long as an answer; timers are exact."""
+
+AT_ONCE = World(rejection_s=0.002, wakes_late_s=0.002)
+"""As real servers and event loops are: the decision falls when the request arrives, and a 429 comes at once."""
+
+WORLDS = {"slow 429s": SLOW, "429s at once": AT_ONCE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Who sends, for how long, and how long requests take; ``joins_s``: when clients begin, 0 for those not named."""
 
     latency: Latency
     pool_size: int
-    until_s: float = 60.0
+    until_s: float
+    world: World = SLOW
     seed: int = 1
-    decides_after: float = 0.5
-    rejection_s: float | None = None
     joins_s: Sequence[float] = ()
 
 
 @dataclass(slots=True)
 class Client:
-    """One controller with its pool, and what came of it."""
+    """One controller with its pool, and what came of it: when the server accepted and rejected its requests."""
 
     controller: Paced
     in_flight: int = 0
     wake_s: float = math.inf
-    sends: int = 0
     accepted_s: list[float] = field(default_factory=list)
     rejected_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a simulation: when each client's requests were answered, and what the server could have done."""
+    """What came of a simulation. ``capacity`` is what the server could have accepted from ``first_s`` on."""
 
     clients: Sequence[Client]
     capacity: float
+    first_s: float
 
     @property
-    def accepted(self) -> list[int]:
-        """How many each client got through."""
-        return [len(client.accepted_s) for client in self.clients]
+    def efficiency(self) -> float:
+        """Accepted requests over what the server could have accepted."""
+        return sum(len(client.accepted_s) for client in self.clients) / self.capacity
 
     @property
     def rejected(self) -> int:
@@ -91,24 +108,23 @@ class Outcome:
         return sum(len(client.rejected_s) for client in self.clients)
 
     @property
-    def efficiency(self) -> float:
-        """Accepted requests over what the server could have accepted."""
-        return sum(self.accepted) / self.capacity
-
-    @property
     def waste(self) -> float:
         """The share of calls that were rejected."""
-        return self.rejected / max(1, sum(self.accepted) + self.rejected)
+        accepted = sum(len(client.accepted_s) for client in self.clients)
+        return self.rejected / max(1, accepted + self.rejected)
 
-    @property
-    def fairness(self) -> float:
-        """Jain's index: (sum x)^2 / (n sum x^2), 1 when all have the same."""
-        squares = sum(count * count for count in self.accepted)
-        return sum(self.accepted) ** 2 / (len(self.clients) * squares) if squares else 0.0
+    def accepted_between(self, from_s: float, until_s: float) -> list[int]:
+        """How many requests of each client the server accepted in that time."""
+        return [
+            bisect_left(client.accepted_s, until_s) - bisect_left(client.accepted_s, from_s)
+            for client in self.clients
+        ]
 
-    def accepted_between(self, from_s: float, until_s: float) -> int:
-        """How many answers came in that time."""
-        return sum(from_s <= at_s < until_s for client in self.clients for at_s in client.accepted_s)
+    def fairness_between(self, from_s: float, until_s: float) -> float:
+        """Jain's index of that time: (sum x)^2 / (n sum x^2), 1 when all have the same."""
+        counts = self.accepted_between(from_s, until_s)
+        squares = sum(count * count for count in counts)
+        return sum(counts) ** 2 / (len(counts) * squares) if squares else 0.0
 
 
 def simulate(controllers: Sequence[Paced], server: Server, setting: Setting) -> Outcome:
@@ -116,9 +132,9 @@ def simulate(controllers: Sequence[Paced], server: Server, setting: Setting) -> 
     return _Run(controllers, server, setting).run()
 
 
-def constant(seconds: float) -> Latency:
-    """Every request takes the same time."""
-    return lambda _: seconds
+def steady(seconds: float) -> Latency:
+    """Every request takes this time, give or take a fiftieth."""
+    return lambda chance: seconds * chance.uniform(0.98, 1.02)
 
 
 def lognormal(median_s: float, sigma: float) -> Latency:
@@ -126,20 +142,16 @@ def lognormal(median_s: float, sigma: float) -> Latency:
     return lambda chance: chance.lognormvariate(math.log(median_s), sigma)
 
 
-def mean_latency_s(latency: Latency, *, samples: int = 4000) -> float:
-    """The mean, over the same samples each time."""
-    chance = random.Random(0)  # noqa: S311 - a simulation
-    return sum(latency(chance) for _ in range(samples)) / samples
-
-
 class _Run:
     def __init__(self, controllers: Sequence[Paced], server: Server, setting: Setting) -> None:
         self._clients = [Client(controller) for controller in controllers]
         self._server = server
         self._setting = setting
+        self._world = setting.world
         self._chance = random.Random(setting.seed)  # noqa: S311 - a simulation
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._first_s: float | None = None
 
     def run(self) -> Outcome:
         joins_s = itertools.chain(self._setting.joins_s, itertools.repeat(0.0))
@@ -148,10 +160,8 @@ class _Run:
         while self._events and self._events[0][0] <= self._setting.until_s:
             now, _, what = heapq.heappop(self._events)
             what(now)
-        held = 1 - 2 * self._setting.decides_after  # a place is taken for so much of the latency
-        latency_s = mean_latency_s(self._setting.latency) * (held or 1.0)
-        capacity = self._server.capacity(self._setting.until_s, latency_s=latency_s)
-        return Outcome(self._clients, capacity)
+        first_s = self._first_s or 0.0
+        return Outcome(self._clients, self._server.capacity(first_s, self._setting.until_s), first_s)
 
     def _at(self, when: float, what: Callable[[float], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), what))
@@ -164,34 +174,39 @@ class _Run:
             if wait_s > WAKE_EARLY_S:
                 if not now < client.wake_s <= now + wait_s:
                     client.wake_s = now + wait_s
-                    self._at(client.wake_s, lambda then: self._pump(client, then))
+                    late_s = self._chance.random() * self._world.wakes_late_s
+                    self._at(client.wake_s + late_s, lambda then: self._wake(client, then))
                 return
             self._send(client, now)
+
+    def _wake(self, client: Client, now: float) -> None:
+        client.wake_s = math.inf
+        self._pump(client, now)
 
     def _send(self, client: Client, now: float) -> None:
         client.controller.sent(now)
         client.in_flight += 1
-        client.sends += 1
         took_s = self._setting.latency(self._chance)
         self._at(
-            now + took_s * self._setting.decides_after, lambda then: self._arrive(client, then, now, took_s)
+            now + min(self._world.arrives_s, took_s / 2), lambda then: self._arrive(client, then, now, took_s)
         )
 
     def _arrive(self, client: Client, now: float, sent_s: float, took_s: float) -> None:
+        if self._first_s is None:
+            self._first_s = now
         answer = self._server.answer(now)
+        (client.accepted_s if answer.accepted else client.rejected_s).append(now)
         if answer.accepted:
-            leaves_s = max(now, sent_s + took_s * (1 - self._setting.decides_after))
-            self._at(leaves_s, self._server.left)
-        elif self._setting.rejection_s is not None:
-            took_s = max(now - sent_s, self._setting.rejection_s)
+            # The way back is as long as the way there; a place is taken for the time between.
+            self._at(max(now, sent_s + took_s - self._world.arrives_s), self._server.left)
+        elif self._world.rejection_s is not None:
+            took_s = now - sent_s + self._world.rejection_s
         self._at(sent_s + took_s, lambda then: self._back(client, then, sent_s, answer))
 
     def _back(self, client: Client, now: float, sent_s: float, answer: Answer) -> None:
         client.in_flight -= 1
         if answer.accepted:
-            client.accepted_s.append(now)
             client.controller.succeeded(now, sent_s, answer.headers)
         else:
-            client.rejected_s.append(now)
             client.controller.rejected(now, sent_s, answer.retry_after_s, answer.headers)
         self._pump(client, now)

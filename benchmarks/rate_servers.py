@@ -9,7 +9,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,8 +37,8 @@ class Server(Protocol):
         """An accepted request is done."""
         ...
 
-    def capacity(self, until: float, *, latency_s: float) -> float:
-        """How many requests of that mean latency it could have accepted by then."""
+    def capacity(self, since: float, until: float) -> float:
+        """How many requests it could have accepted in that time, of which ``since`` is the first request's."""
         ...
 
 
@@ -74,24 +74,10 @@ class Steps:
         return self._totals[step] + self._rates[step] * (until - self._since[step])
 
 
-class Wave:
-    """A rate that drifts up and down: ``mean * (1 + depth * sin(2 pi t / period_s))``."""
-
-    def __init__(self, mean: float, *, depth: float, period_s: float) -> None:
-        self._mean, self._depth, self._angular = mean, depth, 2 * math.pi / period_s
-
-    def rate(self, at: float) -> float:
-        """The rate at one instant."""
-        return self._mean * (1 + self._depth * math.sin(self._angular * at))
-
-    def total(self, until: float) -> float:
-        """The integral of the rate."""
-        return self._mean * (until + self._depth * (1 - math.cos(self._angular * until)) / self._angular)
-
-
 class TokenBucket:
-    """The usual limit. ``charges``: a rejection costs a token, too. ``whole_s``: says when to come back, rounded up.
+    """The usual limit. ``whole_s``: it says when to come back, rounded up to whole seconds.
 
+    ``charges``: a rejection costs a token, too; the level falls to no less than ``-debt_max``.
     ``announces``: every answer carries the ``x-ratelimit-*-requests`` headers, of which ``limit`` is per minute.
     """
 
@@ -101,11 +87,13 @@ class TokenBucket:
         *,
         burst: float,
         charges: bool = False,
+        debt_max: float = 0.0,
         whole_s: bool = False,
         announces: bool = False,
     ) -> None:
         self._flow, self._burst, self._level, self._flowed = flow, burst, burst, 0.0
-        self._charges, self._whole_s, self._announces = charges, whole_s, announces
+        self._charges, self._debt_max = charges, debt_max
+        self._whole_s, self._announces = whole_s, announces
 
     def answer(self, now: float) -> Answer:
         """Take a token, if there is a whole one."""
@@ -116,7 +104,7 @@ class TokenBucket:
             self._level -= 1
             return Answer(accepted=True, headers=self._headers(now))
         if self._charges:
-            self._level = max(self._level - 1, 0.0)
+            self._level = max(self._level - 1, -self._debt_max)
         wait_s = (1 - self._level) / self._flow.rate(now)
         asks_s = float(math.ceil(wait_s)) if self._whole_s else None
         return Answer(accepted=False, retry_after_s=asks_s, headers=self._headers(now))
@@ -124,9 +112,9 @@ class TokenBucket:
     def left(self, now: float) -> None:
         """A rate does not care."""
 
-    def capacity(self, until: float, *, latency_s: float) -> float:  # noqa: ARG002 - a rate does not care
+    def capacity(self, since: float, until: float) -> float:
         """What flowed, and the bucket that was full at the start."""
-        return self._flow.total(until) + self._burst
+        return self._flow.total(until) - self._flow.total(since) + self._burst
 
     def _headers(self, now: float) -> Mapping[str, str]:
         if not self._announces:
@@ -141,10 +129,10 @@ class TokenBucket:
 
 
 class AtOnce:
-    """No limit on the rate, but on how many requests are worked on at the same time."""
+    """No limit on the rate, but on how many requests are worked on at the same time, ``held_s`` each on the mean."""
 
-    def __init__(self, places: int) -> None:
-        self._places, self._taken = places, 0
+    def __init__(self, places: int, *, held_s: float) -> None:
+        self._places, self._held_s, self._taken = places, held_s, 0
 
     def answer(self, now: float) -> Answer:  # noqa: ARG002 - time does not matter
         """Take a place, if one is free."""
@@ -157,57 +145,25 @@ class AtOnce:
         """Give the place back."""
         self._taken -= 1
 
-    def capacity(self, until: float, *, latency_s: float) -> float:
+    def capacity(self, since: float, until: float) -> float:
         """All places taken all the time."""
-        return self._places * until / latency_s
+        return self._places * (until - since) / self._held_s
 
 
 class Outage:
-    """Nothing but 429 until ``bad_s``, then half of them until ``shaky_s``, then no limit at all."""
+    """Nothing but 429 until ``bad_s``, then half of them until ``shaky_s``, then ``free`` requests a second."""
 
-    def __init__(self, *, bad_s: float, shaky_s: float, seed: int = 7) -> None:
-        self._bad_s, self._shaky_s = bad_s, shaky_s
+    def __init__(self, *, bad_s: float, shaky_s: float, free: float, seed: int = 7) -> None:
+        self._bad_s, self._shaky_s, self._free = bad_s, shaky_s, free
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
 
     def answer(self, now: float) -> Answer:
-        """By the clock, and in the shaky time by chance."""
+        """By the clock, and in the shaky time by chance; then the pool is the limit."""
         return Answer(accepted=now >= self._shaky_s or (now >= self._bad_s and self._chance.random() < 1 / 2))
 
     def left(self, now: float) -> None:
         """An outage does not care."""
 
-    def capacity(self, until: float, *, latency_s: float) -> float:  # noqa: ARG002 - the pool is the limit
-        """Without bound once it is over; callers compare with what the pool can do."""
-        return math.inf if until > self._shaky_s else 0.0
-
-
-class Spurious:
-    """Another server that, besides, rejects a ``share`` of all requests for no reason."""
-
-    def __init__(self, server: Server, *, share: float, seed: int = 11) -> None:
-        self._server, self._share = server, share
-        self._chance = random.Random(seed)  # noqa: S311 - a simulation
-
-    def answer(self, now: float) -> Answer:
-        """By chance first; what passes is the other's to judge."""
-        if self._chance.random() < self._share:
-            return Answer(accepted=False)
-        return self._server.answer(now)
-
-    def left(self, now: float) -> None:
-        """The other's."""
-        self._server.left(now)
-
-    def capacity(self, until: float, *, latency_s: float) -> float:
-        """The other's: what is rejected by chance takes nothing from it."""
-        return self._server.capacity(until, latency_s=latency_s)
-
-
-def every(rate: float) -> Steps:
-    """One rate for ever."""
-    return Steps((0.0, rate))
-
-
-def steps(pairs: Sequence[tuple[float, float]]) -> Steps:
-    """The same as :class:`Steps`, of a sequence."""
-    return Steps(*pairs)
+    def capacity(self, since: float, until: float) -> float:
+        """What the pool can do once it is over."""
+        return self._free * max(0.0, until - max(since, self._shaky_s))

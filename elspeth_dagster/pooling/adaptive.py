@@ -1,7 +1,7 @@
-"""Finds a provider's limit from its rejections alone, and then rides just above it.
+"""Finds a provider's limit from its rejections alone, and then rides its edge.
 
-The rate is measured between rejections (``meter``), so it needs no header and does not oscillate: sending a
-little faster than the limit empties the bucket slowly, is rejected once in a few seconds, and loses nothing.
+Between two rejections the bucket is empty at both ends, so what was accepted is the limit (``meter``). Once that is
+known, the rate only rises a little in each cycle and falls as much at the rejection that ends it (``rhythm``).
 """
 
 from __future__ import annotations
@@ -10,53 +10,54 @@ import math
 from collections.abc import Mapping
 
 from elspeth_dagster.pooling.config import PoolConfig
+from elspeth_dagster.pooling.crowd import Crowd
 from elspeth_dagster.pooling.meter import LimitMeter
+from elspeth_dagster.pooling.rhythm import HOLD_TOKENS, KNOWN_AT_ALL, KNOWN_SURELY, Rhythm
+from elspeth_dagster.pooling.start import Start
 
-START_IN_FLIGHT = 40
-"""Sent without any pace at first: no provider minds so few, and small pools never wait."""
+OVERSHOT = 1.1
+"""A probe that went this much beyond where it began has to find its way back."""
 
-START_DOUBLING_S = 0.2
-"""While nothing was rejected, twice as many may be in flight after this time."""
+RISEN, RISEN_TOKENS = 0.1, 4.0
+"""So much more was accepted than the rate before the probe says, and than what was held back: the limit has risen."""
 
-EDGE_PERIOD_S = 1.5
-"""In a steady state one rejection in this time is sought: often enough to notice a changed limit soon."""
+SURE = 1.4
+"""If a probe was no faster than this times what was accepted, that is the limit; else something between the two."""
 
-EXCESS_MIN, EXCESS_MAX, EXCESS_UNSURE_MAX = 0.003, 0.02, 0.08
-"""Bounds of how much faster than the limit to send, which is about the share of rejected calls; the last one
-while the limit has been measured over a few requests only."""
+OVERFLOWED, PROBED_MOST = 1.2, 1.15
+"""If less was accepted than the rate, the bucket was full in between, and the count is too low."""
 
-PROBE_AFTER_PERIODS = 1.5
-"""No rejection for so many times longer than steady explains: the limit must have risen."""
+FLOOR_EPOCHS = 3
+"""What was accepted during a probe bounds the limit from below, for so many epochs."""
 
-QUIET_MAX_S = 4.0
-"""Where the limit is so low that a rejection is rare, it is looked for after this time nevertheless."""
+PATIENCE, PATIENCE_MAX = 1.5, 5.0
+REGULAR = 0.9
+"""A probe that found nothing makes the next one wait so much longer; each regular rejection takes some of that back."""
 
-PROBE_FIRST = 0.15
-"""The first step of a probe."""
+DENSE_TOKENS, DENSE_NEWS = 20.0, 3.0
+"""Rejections that are nearer than the time of so many requests, or of so many answers, belong together."""
 
-PROBE_GROWTH = 2.0
-"""Each step of a probe that was answered makes the next one larger."""
+FELL_REJECTIONS = 2.5
+FELL_TO = 0.85
+FALL_MOST = 0.5
+FELL_KNOWN = 8.0
+"""So many rejections close together and so much less accepted: the limit fell; by no more than half at a time."""
 
-ACCEPTED_MIN = 4
-"""A rate measured over fewer accepted requests would be mostly chance."""
+BURST_MAX = 20
+BURST_WEIGHT_UP, BURST_WEIGHT_DOWN = 0.5, 0.25
+"""How a running mean of the rejections that one edge costs follows."""
 
-SPAN_MIN_S = 0.01
-"""A rate over less time says more about the clock than about the server."""
+CALM = 1.15
+"""Only edges that were met at little more than the known rate count for that mean."""
 
 SLACK_S = 0.01
-"""Event loops wake up late by up to this; what was missed is made up for."""
+"""Event loops wake up late by up to this; what was missed is made up for. Beyond it something else held the pool."""
 
-CHANGED_TOLERANCE = 2.5
-"""Between two empty buckets the count is exact but for one token at each end."""
+SETTLING_S = 1.0
+"""Rejections nearer than this while the rate is not known are the search for it, and say nothing about others."""
 
-FELL_SHARE = 0.1
-"""So large a share of rejections means a lower limit, even if fewer requests were sent than it seemed to allow."""
-
-FALL_MOST = 0.5
-"""The estimate falls by this much per epoch at most: where rejections cost tokens, many at once measure nothing."""
-
-LATENCY_WEIGHT = 0.1
-"""Weight of one answer in the running mean of the latency."""
+IDLE_S = 1.0
+"""After so long without work the bucket is full again, and a count across the gap says nothing."""
 
 
 class AdaptiveController:
@@ -68,167 +69,248 @@ class AdaptiveController:
         self._shortest_s = config.min_dispatch_delay_ms / 1000
         self._longest_s = config.max_dispatch_delay_ms / 1000
         self._meter = LimitMeter()
-        self._limit: float | None = None  # requests per second; None before the first rejection
-        self._excess = EXCESS_UNSURE_MAX
-        self._probing = False
-        self._starting = False
-        self._guessed = False
-        self._first_s: float | None = None
+        self._start = Start()
+        self._crowd = Crowd()
+        self._rate: float | None = None  # requests per second; None before the first rejection
+        self._base, self._probe_s = 0.0, -math.inf  # the rate before the present probe, and when it began
+        self._known = 0.0  # how many accepted requests the rate was counted over
+        self._floor, self._floor_epochs = 0.0, 0
+        self._patience = 1.0
         self._last_sent_s = -math.inf
         self._next_s = -math.inf
-        self._measured_from_s = -math.inf
-        self._mark_s = -math.inf  # when the request was sent that opened the present epoch ...
-        self._mark_before_s = -math.inf  # ... and the one before it
+        self._idle_s = -math.inf  # when the last idle time ended
         self._reacted_s = -math.inf
-        self._rejected_s = -math.inf
-        self._grown_s = -math.inf
-        self._newest_mark_s = -math.inf
+        self._held_s = 0.0
+        self._resumed_s: float | None = None  # the first request after the last reaction ...
+        self._is_through = False  # ... and whether one since then was accepted
+        self._mark_s = -math.inf  # when the request was sent whose rejection opened the present epoch
+        self._newest_s = -math.inf  # the youngest request known to be rejected ...
+        self._ended_s = -math.inf  # ... and the one before it
+        self._trouble_s, self._troubles = (
+            -math.inf,
+            0,
+        )  # epochs so close together that the limit may have fallen
         self._streak = 0
-        self._least = 0.0
-        self._latency_s = 0.0
-        self._latency_spread_s = 0.0
+        self._burst, self._burst_mean, self._is_calm = 0, 1.0, False
 
     @property
     def delay_ms(self) -> float:
         """The delay between two dispatches now."""
-        return self._interval_s() * 1000
+        return self._spacing_s() * 1000
 
     def next_send(self, now: float, in_flight: int) -> float | None:
         """Seconds until the pace allows another request, before the first rejection until the pool may grow."""
         wait_s = self._last_sent_s + self._shortest_s - now
-        if self._limit is None:
-            return max(0.0, wait_s, self._start_wait_s(now, in_flight))
+        if self._rate is None:
+            return max(0.0, wait_s, min(self._start.wait_s(now, in_flight), self._longest_s))
         return max(0.0, wait_s, self._next_s - now)
 
     def sent(self, now: float) -> None:
-        """Count it and set the time of the next."""
-        if self._first_s is None:
-            self._first_s = now
+        """Count it, let the rate rise, and set the time of the next."""
+        if self._resumed_s is None:
+            self._resumed_s = now
         self._meter.sent(now)
+        if self._rate is None:
+            self._start.sent(now)
+        else:
+            late_s = now - self._next_s
+            if late_s > IDLE_S:
+                self._idle_s = self._trouble_s = now
+            elif late_s <= SLACK_S and self._came_through(now):
+                self._grow(self._rate, now)
         self._last_sent_s = now
-        self._next_s = max(self._next_s, now - SLACK_S) + self._interval_s()
+        self._next_s = max(self._next_s, now - SLACK_S) + self._spacing_s()
 
-    def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - not yet
-        """The limit is not below the pace; if that is so for too long, the limit has risen."""
-        self._meter.accepted(sent_at)
-        self._note_latency(now - sent_at)
+    def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - the seam's
+        """Count it; it was accepted."""
+        self._meter.accepted(sent_at, now_s=now)
         if sent_at > self._reacted_s:
-            self._streak = 0
-        if self._limit is None or sent_at <= max(self._grown_s, self._reacted_s):
-            return
-        if self._guessed or now - self._rejected_s > self._quiet_max_s():
-            self._probing = True
-            self._excess = max(PROBE_GROWTH * self._excess, PROBE_FIRST)
-            self._grown_s = now
+            self._is_through = True
 
     def rejected(
         self,
         now: float,
         sent_at: float,
         retry_after: float | None,
-        headers: Mapping[str, str],  # noqa: ARG002
+        headers: Mapping[str, str],  # noqa: ARG002 - the seam's
     ) -> None:
         """Measure the limit again; if the request was sent after the last reaction, react."""
-        self._meter.rejected(sent_at)
-        self._note_latency(now - sent_at)
-        self._rejected_s = now
         opens_epoch = sent_at > self._reacted_s
-        is_first = self._limit is None
-        self._newest_mark_s = max(self._newest_mark_s, sent_at)
-        if opens_epoch:
-            self._mark_before_s, self._mark_s = self._mark_s, sent_at
-            self._starting = is_first
-        if is_first or self._probing:
-            self._found_edge(sent_at)
-        elif self._starting:
-            self._guess(self._newest_mark_s)
-        else:
-            self._measure(self._newest_mark_s, lowers=opens_epoch)
-        if opens_epoch:
-            self._least = 0.0 if is_first or self._limit is None else self._limit * FALL_MOST
+        self._meter.rejected(sent_at, now_s=now, is_first=opens_epoch)
+        self._ended_s, self._newest_s = self._newest_s, max(self._newest_s, sent_at)
+        rate = self._rate
+        if rate is None:
+            self._trouble_s, self._troubles, self._burst, self._mark_s = sent_at, 1, 1, sent_at
+            self._base = self._set(self._start.guess(self._meter, now_s=now))
+            self._react(now, retry_after, at_least_s=self._meter.news_s)
+        elif opens_epoch:
+            self._open_epoch(rate, now, sent_at)
+            self._find_rate(rate, now, sent_at)
+            self._check_fall(now)
+            self._sense_crowd(now, sent_at)
             self._react(now, retry_after)
+        else:
+            self._burst += 1
+            self._check_fall(now)
 
     def dropped(self, now: float, sent_at: float) -> None:  # noqa: ARG002 - the seam's
         """It took a token, most likely, and tells nothing else."""
         self._meter.accepted(sent_at)
 
-    def _start_wait_s(self, now: float, in_flight: int) -> float:
-        if in_flight < START_IN_FLIGHT or self._first_s is None:
-            return 0.0
-        doublings = math.log2((in_flight + 1) / START_IN_FLIGHT)
-        return self._first_s + doublings * START_DOUBLING_S - now
+    # Rising
 
-    def _interval_s(self) -> float:
-        if self._limit is None:
-            return self._shortest_s
-        return min(max(1 / (self._limit * (1 + self._excess)), self._shortest_s), self._longest_s)
+    def _grow(self, rate: float, now: float) -> None:
+        """By the rhythm of the cycle; faster when a rejection is overdue."""
+        rhythm = self._rhythm(rate)
+        over_s = self._overdue_s(rhythm, now)
+        if over_s <= 0:
+            self._base, self._probe_s = rate, now
+        growth = rhythm.growth_per_s if over_s <= 0 else rhythm.probing_per_s(over_s)
+        for_s = now - max(self._last_sent_s, self._reacted_s)
+        self._set(rate * math.exp(min(growth * for_s, math.log(2))))
 
-    def _quiet_max_s(self) -> float:
-        steady_s = 1 / ((self._limit or 1.0) * max(self._excess, EXCESS_MIN))
-        return self._latency_s + PROBE_AFTER_PERIODS * min(max(steady_s, EDGE_PERIOD_S), QUIET_MAX_S)
+    def _overdue_s(self, rhythm: Rhythm, now: float) -> float:
+        return now - self._reacted_s - self._held_s - self._meter.news_s - rhythm.quiet_s
 
-    def _found_edge(self, sent_s: float) -> None:
-        """The first rejection of all, or of a probe: from here on the limit can be measured."""
-        self._probing = False
-        self._measured_from_s = sent_s
-        self._guess(sent_s)
-        self._guessed = self._starting
+    def _came_through(self, now: float) -> bool:
+        if not self._is_through and self._resumed_s is not None:
+            self._is_through = now - self._resumed_s > self._meter.news_s
+        return self._is_through
 
-    def _guess(self, sent_s: float) -> None:
-        """Estimate the limit while nothing, or little, was sent since its edge was found."""
-        span_s = sent_s - self._measured_from_s
-        accepted = self._meter.accepted_between(self._measured_from_s, sent_s)
-        self._guessed = accepted < ACCEPTED_MIN
-        if self._guessed and span_s <= self._latency_s / 2:
-            # Nothing but what was accepted lately, a full bucket with it.
-            span_s = max(0.2, 2 * self._latency_s)
-            accepted = self._meter.accepted_between(sent_s - span_s, sent_s)
-            span_s = max(min(span_s, sent_s - self._meter.first_s), self._latency_s, SPAN_MIN_S)
-        self._settle(max(accepted, 1) / span_s, max(accepted, ACCEPTED_MIN))
+    # At a rejection
 
-    def _measure(self, sent_s: float, *, lowers: bool) -> None:
-        """Take the rate over the longest window, or over a short one where the two disagree."""
-        if self._limit is None or sent_s <= self._measured_from_s:
+    def _open_epoch(self, rate: float, now: float, sent_s: float) -> None:
+        gap_s = sent_s - self._mark_s
+        is_dense = gap_s < max(DENSE_TOKENS / rate, DENSE_NEWS * self._meter.news_s)
+        if self._is_calm and not is_dense:
+            more = min(self._burst, BURST_MAX) - self._burst_mean
+            self._burst_mean += more * (BURST_WEIGHT_UP if more > 0 else BURST_WEIGHT_DOWN)
+        self._burst = 1
+        self._is_calm = self._known >= KNOWN_SURELY and rate < CALM * self._base
+        if not is_dense:
+            self._trouble_s, self._troubles = sent_s, 0
+        self._troubles += 1
+        self._floor_epochs -= 1
+        if self._floor_epochs <= 0:
+            self._floor = 0.0
+        was_through = self._came_through(now) and (self._resumed_s is None or sent_s > self._resumed_s)
+        self._streak = 0 if was_through else self._streak + 1
+        self._mark_s = sent_s
+
+    def _find_rate(self, rate: float, now: float, sent_s: float) -> None:
+        rhythm = self._rhythm(rate)
+        accepted, measured = self._measure(now, sent_s)
+        if self._overdue_s(rhythm, now) > 0 and rate > OVERSHOT * self._base:
+            self._end_probe(rhythm, now, sent_s)
+        elif self._known >= KNOWN_SURELY or self._crowd.is_there:
+            self._set(rate * (1 - rhythm.cut))
+            self._patience = max(1.0, self._patience * REGULAR)
+        elif accepted >= KNOWN_AT_ALL:
+            self._known += accepted
+            self._settle(max(measured, self._floor))
+        else:
+            self._set(max(rate * (1 - rhythm.cut), self._floor))
+
+    def _measure(self, now: float, sent_s: float) -> tuple[float, float]:
+        """What was accepted since the last rejection, and how many per second; 0 if nothing can be said."""
+        is_decided = self._meter.is_decided(self._ended_s, sent_s, now_s=now)
+        if self._ended_s < self._idle_s or not is_decided:
+            return 0.0, 0.0
+        accepted = self._meter.accepted_between(self._ended_s, sent_s, now_s=now)
+        return accepted, accepted / max(sent_s - self._ended_s, 1e-3)
+
+    def _end_probe(self, rhythm: Rhythm, now: float, sent_s: float) -> None:
+        """A rejection came at last: either the limit has risen, or the probe went beyond it."""
+        accepted, measured = self._measure(now, sent_s)
+        expected = self._base * (sent_s - self._ended_s)
+        if self._crowd.is_there:
+            self._set(math.sqrt(self._base * rhythm.rate) * (1 - rhythm.cut))
+        elif accepted < KNOWN_AT_ALL:
+            self._set(max(self._base, rhythm.rate * (1 - rhythm.cut)))
+        elif self._known >= KNOWN_AT_ALL and accepted - expected < max(RISEN_TOKENS, RISEN * expected):
+            if self._known >= KNOWN_SURELY:
+                self._patience = min(self._patience * PATIENCE, PATIENCE_MAX)
+            self._known = max(self._known, accepted)
+            least = self._base * (1 - OVERFLOWED * rhythm.cut)
+            self._settle(max(measured, least, min(self._probed(now, sent_s), PROBED_MOST * self._base)))
+        else:
+            self._follow_rise(rhythm.rate, accepted, max(measured, self._probed(now, sent_s)))
+
+    def _probed(self, now: float, sent_s: float) -> float:
+        """What was accepted per second of the probe, but for what may have been left in the bucket."""
+        since_s = max(self._probe_s, self._ended_s)
+        accepted = self._meter.accepted_between(since_s, sent_s, now_s=now) - HOLD_TOKENS - 1
+        return accepted / max(sent_s - since_s, 1e-3)
+
+    def _follow_rise(self, rate: float, accepted: float, measured: float) -> None:
+        self._patience = 1.0
+        self._crowd.forget_rate()
+        if rate < SURE * measured:
+            self._known = accepted
+            self._set(measured)
+        else:
+            self._floor, self._floor_epochs = measured, FLOOR_EPOCHS
+            self._known = 0.0
+            self._set(math.sqrt(measured * rate))
+
+    def _check_fall(self, now: float) -> None:
+        """Several rejections close together: count what was accepted since the first of them."""
+        span_s = self._newest_s - self._trouble_s
+        if self._rate is None or self._troubles < 2 or span_s <= 0 or self._crowd.is_there:  # noqa: PLR2004 - a second
             return
-        before_s = self._mark_before_s
-        if before_s > self._measured_from_s and self._has_changed(before_s, sent_s):
-            self._measured_from_s = before_s
-        from_s = max(self._measured_from_s, self._meter.first_s)
-        accepted, span_s = self._meter.accepted_between(from_s, sent_s), max(sent_s - from_s, SPAN_MIN_S)
-        if accepted >= ACCEPTED_MIN:
-            self._guessed = False
-            self._settle(accepted / span_s, accepted)
-        elif lowers and self._meter.rejected_share(from_s, sent_s) > FELL_SHARE:
-            self._settle(min(self._limit, max(accepted, 0.5) / span_s), ACCEPTED_MIN)
+        chance = FELL_REJECTIONS + 2 * math.sqrt(self._rate * self._meter.spread_s)
+        if self._meter.rejected_between(self._trouble_s, self._newest_s) < chance:
+            return
+        if not self._meter.is_decided(self._trouble_s, self._newest_s, now_s=now):
+            return
+        accepted = self._meter.accepted_between(self._trouble_s, self._newest_s, now_s=now)
+        found = max((accepted + 0.5) / span_s, self._floor)
+        if found < self._rate * FELL_TO:
+            self._set(max(found, self._rate * FALL_MOST))
+            self._known = min(accepted, FELL_KNOWN)
+            self._patience, self._is_calm = 1.0, False
+            self._crowd.disperse()
 
-    def _has_changed(self, after_s: float, until_s: float) -> bool:
-        """Whether the count since the last epoch differs from the present limit by more than chance."""
-        if self._limit is None:
-            return False
-        expected = self._limit * (until_s - after_s)
-        chance = CHANGED_TOLERANCE + 2 * math.sqrt(self._limit * self._latency_spread_s)
-        return abs(self._meter.accepted_between(after_s, until_s) - expected) > chance
+    def _sense_crowd(self, now: float, sent_s: float) -> None:
+        is_settling = self._known < KNOWN_SURELY and sent_s - self._ended_s < SETTLING_S
+        if is_settling and not self._crowd.is_there:
+            self._crowd.forget_rate()
+        elif self._rate is not None and self._ended_s >= self._idle_s:
+            self._crowd.judge(self._meter, now_s=now, since_s=self._ended_s, mark_s=sent_s, rate=self._rate)
 
-    def _settle(self, limit: float, accepted: float) -> None:
-        self._limit = min(max(limit, self._least, 1 / self._longest_s), 1 / max(self._shortest_s, 1e-6))
-        steady = min(max(1 / (self._limit * EDGE_PERIOD_S), EXCESS_MIN), EXCESS_MAX)
-        self._excess = max(steady, min(1 / accepted, EXCESS_UNSURE_MAX))
-
-    def _react(self, now: float, retry_after: float | None) -> None:
-        """Send nothing for a token's time, twice as long after each rejection in a row, or as the server says."""
-        self._streak += 1
+    def _react(self, now: float, retry_after: float | None, *, at_least_s: float = 0.0) -> None:
+        """Send nothing for some tokens' time, twice as long after each rejection in a row, or as the server says."""
         self._reacted_s = now
-        tokens = 2.0 ** min(self._streak - 1, 20)
-        hold_s = max(tokens / (self._limit or 1.0), self._latency_s if self._starting else 0.0)
+        self._resumed_s, self._is_through = None, False
+        hold_s = max(HOLD_TOKENS * 2.0 ** min(self._streak, 20) * self._spacing_s(), at_least_s)
         if retry_after is not None:
             # Whole seconds were rounded up by the server; the row itself is held fully elsewhere.
-            exact = not float(retry_after).is_integer()
-            hold_s = max(hold_s, retry_after if exact else retry_after - 1)
-        self._next_s = max(self._next_s, now + min(hold_s, self._longest_s))
+            is_exact = not float(retry_after).is_integer()
+            hold_s = max(hold_s, retry_after if is_exact else retry_after - 1)
+        self._held_s = min(hold_s, self._longest_s)
+        self._next_s = max(min(self._next_s, now + self._longest_s), now + self._held_s)
 
-    def _note_latency(self, latency_s: float) -> None:
-        if self._latency_s == 0.0:
-            self._latency_s = latency_s
-        off_s = latency_s - self._latency_s
-        self._latency_s += LATENCY_WEIGHT * off_s
-        self._latency_spread_s += LATENCY_WEIGHT * (abs(off_s) - self._latency_spread_s)
+    # Values
+
+    def _rhythm(self, rate: float) -> Rhythm:
+        return Rhythm(
+            rate=rate,
+            known=self._known,
+            burst=self._burst_mean,
+            news_s=self._meter.news_s,
+            patience=self._patience,
+            is_crowded=self._crowd.is_there,
+        )
+
+    def _settle(self, limit: float) -> None:
+        """Begin a cycle at ``limit``."""
+        self._set(self._rhythm(self._set(limit)).after_rejection())
+
+    def _set(self, rate: float) -> float:
+        self._rate = min(max(rate, 1 / self._longest_s), 1 / max(self._shortest_s, 1e-6))
+        return self._rate
+
+    def _spacing_s(self) -> float:
+        if self._rate is None:
+            return self._shortest_s
+        return min(max(1 / self._rate, self._shortest_s), self._longest_s)
