@@ -12,7 +12,7 @@ from elspeth_dagster.cli.settings import declaration_file, shown_path
 from elspeth_dagster.cli.terminal import Terminal, safe, stdout_terminal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.aggregate import AggregateConfig
-from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.nodes.asking import asking, pool_of
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
@@ -73,6 +73,8 @@ def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
         model = pipeline.model(llm.model)
         named = llm.model if model is None else f"{model.model} at {model.address}"
         facts.append(("model", f"{safe(named)}, {llm.pool.pool_size} in flight"))
+    elif (pool := pool_of(config)) is not None:
+        facts.append(("pool", f"{pool.pool_size} rows at once"))
     if isinstance(config, CoalesceConfig):
         facts.append(("joins", _join(pipeline.forks[node.node_id], config)))
     if node.role == "sink":

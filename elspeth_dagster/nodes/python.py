@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,12 +15,13 @@ from elspeth_dagster.model.row import JSON, Row, normalised
 from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, PageDecider, StepConfig
 from elspeth_dagster.nodes.python_function import CALL_PATTERN, Found, find_function
 from elspeth_dagster.nodes.python_raised import raised
+from elspeth_dagster.pooling import PoolConfig, is_capacity_error
 
 
 class PythonConfig(StepConfig):
     """`call: package.module:function`; the declaration's folder is importable."""
 
-    operational: ClassVar[frozenset[str]] = StepConfig.operational | {"determinism_declared"}
+    operational: ClassVar[frozenset[str]] = StepConfig.operational | {"determinism_declared", "pool"}
 
     kind: Literal["python"]
     call: str = Field(pattern=CALL_PATTERN, description="`module:function`, a row in and a row out.")
@@ -30,6 +32,10 @@ class PythonConfig(StepConfig):
         default="deterministic",
         alias="determinism",
         description="Whether the same row always gives the same row.",
+    )
+    pool: PoolConfig | None = Field(
+        default=None,
+        description="Rows overlap in threads, and a `CapacityError` that the function raises is tried again.",
     )
     columns: list[str] | None = Field(
         default=None,
@@ -45,6 +51,10 @@ class PythonConfig(StepConfig):
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """A module or function that is not there, or that cannot be called with a row."""
         _ = columns
+        if self.batch and self.pool is not None:
+            yield Mistake(
+                ("pool",), "With `batch: true` a page of rows is one call: there is nothing to overlap."
+            )
         try:
             self._function(home)
         except DeclarationError as error:
@@ -68,6 +78,11 @@ class PythonConfig(StepConfig):
 
         return PageCaller(self.call, function)
 
+    def compile_pooled(self, home: Home) -> tuple[Caller, AbstractContextManager[None]]:
+        """The function for any number of threads, to be called inside the context only."""
+        found = self._function(home)
+        return Caller(self.call, found.plain, is_pooled=True), found.active()
+
     def _function(self, home: Home) -> Found:
         """Imported once for each loaded declaration: what was checked and hashed is what runs."""
         if self._found is None or self._found[0] != home:
@@ -77,16 +92,23 @@ class PythonConfig(StepConfig):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A function of a row, made ready."""
+    """A function of a row, made ready. In a pool, an error of capacity is the pool's to deal with."""
 
     call: str
     function: Callable[..., object]
+    is_pooled: bool = False
 
     def decide(self, row: Row) -> Decision:
-        """What the function makes of a copy of ``row``; whatever it raises is the row's error."""
+        """What the function makes of a copy of ``row``; whatever it raises is the row's error.
+
+        Raises:
+            Exception: what says that somebody has no capacity now, if the function runs in a pool.
+        """
         try:
             made = self.function(_copied(row))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+        except (Exception, SystemExit) as error:
+            if self.is_pooled and is_capacity_error(error):
+                raise
             return raised(error)
         if not isinstance(made, dict):
             got = type(made).__name__

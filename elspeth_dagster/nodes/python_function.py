@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,10 +22,24 @@ CALL_PATTERN: Final = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The function that a declaration names."""
+    """The function that a declaration names.
 
-    function: Callable[..., object]
+    ``function`` makes its folder active while it runs, one call at a time in a process. ``plain`` is for any number of
+    threads, called while ``active`` lasts.
+    """
+
+    plain: Callable[..., object]
     source_sha256: str
+    folder: Folder | None
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """To be called by itself."""
+        return self.plain if self.folder is None else active_in(self.folder, self.plain)
+
+    def active(self) -> AbstractContextManager[None]:
+        """While it lasts, what the function imports is found."""
+        return nullcontext() if self.folder is None else self.folder.active()
 
 
 def find_function(call: str, home: Home) -> Found:
@@ -52,8 +67,8 @@ def find_function(call: str, home: Home) -> Found:
         )
     if (unfit := _unfit(function)) is not None:
         raise DeclarationError(f"Function {call!r} {unfit}", mistakes=())
-    is_own = folder.file(module_name) is not None
-    return Found(active_in(folder, function) if is_own else function, source_hash(module, name, folder))
+    own = None if folder.file(module_name) is None else folder
+    return Found(function, source_hash(module, name, folder), own)
 
 
 def _import_failed(module_name: str, folder: Folder, error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from elspeth_dagster.model.outcome import OUT_PORT
-from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.nodes.asking import pool_of
 from elspeth_dagster.orchestration.checks import check_results, check_specs
 from elspeth_dagster.orchestration.columns import column_types
 from elspeth_dagster.orchestration.keys import asset_keys
@@ -69,7 +69,7 @@ def _node_assets(
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
         partitions_def=partitions_def(pipeline),
         backfill_policy=backfill_policy(pipeline),
-        pool=None if asking(node.config) is None else options.pool,
+        pool=None if pool_of(node.config) is None else options.pool,
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.nodes.asking import pool_of
 from elspeth_dagster.pipeline import Node
 from elspeth_dagster.pipeline.spec import Checks, ErrorRate
 from elspeth_dagster.runtime.node_run import NodeReport
@@ -140,7 +140,7 @@ _CHECKS: Final = (
         "order",
         "The pool's submit indices have no gap: every row that it took came back. Lost rows are named.",
         _order,
-        lambda node: asking(node.config) is not None,
+        lambda node: pool_of(node.config) is not None,
     ),
     _Check(
         "error_rate",

@@ -19,6 +19,7 @@ from elspeth_dagster.nodes.llm_question import LlmQuestion
 from elspeth_dagster.pooling import PooledExecutor, PooledTransform, RowContext, RowEntries
 from elspeth_dagster.runtime.calls import CallJournal
 from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
+from elspeth_dagster.runtime.pool_place import place_in_pool, span_s
 from elspeth_dagster.runtime.shared_pool import sharing
 from elspeth_dagster.runtime.work import Work
 
@@ -108,16 +109,7 @@ class AskingPool:
         """The evidence of the order: the row's place before and after, and each query's. Nothing without a call."""
         if entries.row is None:
             return {}
-        entry = entries.row
-        context: dict[str, JSON] = {
-            "pool": {
-                "submit_index": entry.submit_index,
-                "complete_index": entry.complete_index,
-                "buffer_wait_ms": round(entry.buffer_wait_ms, 3),
-                "submit_offset_ms": self._offset_ms(entry.submit_timestamp),
-                "complete_offset_ms": self._offset_ms(entry.complete_timestamp),
-            }
-        }
+        context: dict[str, JSON] = {"pool": place_in_pool(entries.row, began_s=self._began_s)}
         if len(entries.ctx.queries) > 1:
             context["query_ordering"] = [
                 {
@@ -129,9 +121,6 @@ class AskingPool:
                 for one, call in zip(entries.ctx.to_ask, entries.calls, strict=True)
             ]
         return context
-
-    def _offset_ms(self, moment_s: float) -> float:
-        return round((moment_s - self._began_s) * 1000, 3)
 
     def count(self, entries: Entries) -> None:
         """Count a released row: what waited for the rows before it, and what was paid for already."""
@@ -149,9 +138,4 @@ def _calls_of(_token_id: str, row: RowWork) -> Sequence[RowContext[QueryWork]]:
 
 def asked_span_s(entries: Entries) -> tuple[float, float] | None:
     """From a row's first dispatch to the end of its last call, in monotonic seconds; None if it made no call."""
-    if entries.row is None:
-        return None
-    began_s = entries.row.dispatch_timestamp
-    if began_s is None:
-        began_s = entries.row.submit_timestamp
-    return began_s, entries.row.complete_timestamp
+    return None if entries.row is None else span_s(entries.row)

@@ -10,6 +10,7 @@ from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.python import PythonConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.runtime.aggregate_llm import run_aggregate_llm
@@ -18,6 +19,7 @@ from elspeth_dagster.runtime.coalesce_run import run_coalesce
 from elspeth_dagster.runtime.expand_run import run_expand
 from elspeth_dagster.runtime.fork_run import run_fork
 from elspeth_dagster.runtime.llm_run import run_llm
+from elspeth_dagster.runtime.python_run import run_python_pool
 from elspeth_dagster.runtime.sink_run import run_sink
 from elspeth_dagster.runtime.source_run import run_source
 from elspeth_dagster.runtime.step_run import run_step
@@ -45,6 +47,8 @@ def run_kind(work: Work) -> Artifact | None:
         run_coalesce(work, config)
     elif isinstance(config, AggregateConfig):
         _run_aggregate(work, config)
+    elif isinstance(config, PythonConfig) and config.pool is not None:
+        run_python_pool(work, config, config.pool)
     else:
         _run_step(work, config)
     return None
