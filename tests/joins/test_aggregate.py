@@ -300,16 +300,25 @@ def test_time_that_nobody_records_is_told_when_the_pipeline_is_loaded(tmp_path: 
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("DELETE FROM batch_members WHERE ordinal = 1 AND batch_id LIKE '%#1'", "2 members of 3"),
-        ("UPDATE batch_members SET ordinal = 7 WHERE ordinal = 2 AND batch_id LIKE '%#1'", "3 members of 3"),
-        ("DELETE FROM batch_outputs WHERE batch_id LIKE '%#1'", "0 outputs of 1"),
+        (
+            "DELETE FROM batch_members WHERE ordinal = 1 AND batch_id LIKE '%#1'",
+            "2 are there, numbered up to 2; the batch says 3",
+        ),
+        (
+            "UPDATE batch_members SET ordinal = 7 WHERE ordinal = 2 AND batch_id LIKE '%#1'",
+            "3 are there, numbered up to 7; the batch says 3",
+        ),
+        (
+            "DELETE FROM batch_outputs WHERE batch_id LIKE '%#1'",
+            "0 are there, numbered up to -1; the batch says 1",
+        ),
         (
             "DELETE FROM token_parents WHERE ordinal = 0 AND token_id LIKE '%#1/0'",
-            "2 of them are its parents",
+            "It has 2 parents, 2 of them in their places",
         ),
         (
             "UPDATE token_outcomes SET outcome = 'failed' WHERE token_id LIKE '%-000000004'",
-            "neither goes on nor was consumed",
+            "and the token did not end accordingly",
         ),
     ],
 )
