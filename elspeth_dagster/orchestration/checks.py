@@ -16,6 +16,7 @@ from elspeth_dagster.pipeline.spec import Checks, ErrorRate
 from elspeth_dagster.runtime.node_run import NodeReport
 
 LOST_SHOWN_MAX: Final = 20
+FINDINGS_SHOWN_MAX: Final = 20
 BALANCED_PORTS_MAX: Final = 4
 """Of a node with more ports, the first asset's balance speaks for all of them."""
 
@@ -130,6 +131,33 @@ def _reconciliation(report: NodeReport, _: Checks) -> Verdict:
     )
 
 
+def _invariants(report: NodeReport, _: Checks) -> Verdict:
+    """Of the whole run, once it is finished: so the sink that ends last shows them."""
+    whole = report.proofs.whole
+    if whole is None:
+        said = "The run goes on: the sink that ends last shows the whole run's invariants"
+        return Verdict(passed=True, description=said, metadata={"is_last": False})
+    found = [(check.name, finding) for check in whole.checks for finding in check.findings]
+    metadata: dict[str, Any] = {
+        "is_last": True,
+        "invariants": len(whole.checks),
+        "findings": len(found),
+    }
+    if found:
+        metadata["first_findings"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"invariant": name, "table": one.table, "key": one.key, "what": one.what})
+                for name, one in found[:FINDINGS_SHOWN_MAX]
+            ]
+        )
+    said = (
+        f"{len(found)} findings: run `verify`"
+        if found
+        else f"All {len(whole.checks)} invariants of the run hold"
+    )
+    return Verdict(not found, said, metadata)
+
+
 _CHECKS: Final = (
     _Check(
         "balance",
@@ -153,6 +181,13 @@ _CHECKS: Final = (
         "reconciliation",
         "Every row that arrived is in the file and has its outcome, and the file is the one that was recorded.",
         _reconciliation,
+        lambda node: node.role == "sink",
+    ),
+    _Check(
+        "invariants",
+        "The whole run, when its last sink is done: ends, forks, joins, batches, calls, pools and seals are as they "
+        "must be. `elspeth-dagster verify` reads every record and body as well.",
+        _invariants,
         lambda node: node.role == "sink",
     ),
 )

@@ -92,7 +92,7 @@ class Execution(_Part):
     )
 
 
-CHECKS: Final = ("balance", "order", "error_rate", "seal", "reconciliation")
+CHECKS: Final = ("balance", "order", "error_rate", "seal", "reconciliation", "invariants")
 
 
 class ErrorRate(_Part):
@@ -105,7 +105,7 @@ class ErrorRate(_Part):
 class Checks(_Part):
     """What the asset checks think of a node, and which of them hold up what comes after it."""
 
-    blocking: list[Literal["balance", "order", "error_rate", "seal", "reconciliation"]] = Field(
+    blocking: list[Literal["balance", "order", "error_rate", "seal", "reconciliation", "invariants"]] = Field(
         default_factory=list,
         description=f"Of {', '.join(CHECKS)}: the checks that stop the run when they fail.",
     )

@@ -1,4 +1,4 @@
-"""Look again, after a node is done: is what was sealed what is there, and is the file what was recorded?"""
+"""Look again, after a node is done: is what was sealed there, is the file what was recorded, is the run whole?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.outcomes import count_outcomes_at
+from elspeth_dagster.landscape.runs import find_run
 from elspeth_dagster.landscape.seals import Seal, seal_holds
+from elspeth_dagster.landscape.status import finished_status
+from elspeth_dagster.landscape.verify import COUNTING, VerifyReport, verify_run
 from elspeth_dagster.runtime.work import Work
 
 _CHUNK_BYTES = 1024 * 1024
@@ -30,16 +33,30 @@ class SinkProof:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """What was looked at again; ``sink`` is None for what wrote no file."""
+    """What was looked at again; ``sink`` is None for what wrote no file.
+
+    ``whole`` are the invariants of the whole run, looked at when its last sink is done; else None.
+    """
 
     is_sealed_as_found: bool
     sink: SinkProof | None
+    whole: VerifyReport | None = None
 
 
 def prove(work: Work, seal: Seal, artifact: Artifact | None, *, arrived: int) -> Proofs:
     """Make the seal's root again, and read the sink's file again."""
     holds = seal_holds(work.database, seal, run_id=work.handle.run_id, node_id=work.node.node_id)
-    return Proofs(holds, None if artifact is None else _prove_sink(work, artifact, arrived=arrived))
+    if artifact is None:
+        return Proofs(holds, None)
+    return Proofs(holds, _prove_sink(work, artifact, arrived=arrived), _prove_run(work))
+
+
+def _prove_run(work: Work) -> VerifyReport | None:
+    """The invariants that can be counted, once every node of the run has ended: whichever sink was the last."""
+    if finished_status(work.database, work.handle.run_id) is None:
+        return None
+    run = find_run(work.database, work.handle.run_id)
+    return verify_run(work.database, run, now=work.clock.now(), checks=COUNTING)
 
 
 def _prove_sink(work: Work, artifact: Artifact, *, arrived: int) -> SinkProof:
