@@ -23,7 +23,7 @@ from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.registration import close_attempt
 from elspeth_dagster.landscape.runs import RunRecord, run_of_attempt
-from elspeth_dagster.landscape.status import finished_status
+from elspeth_dagster.landscape.status import finished_status, is_over_budget
 from elspeth_dagster.landscape.summary import RunSummary, run_summary
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
@@ -169,7 +169,7 @@ def _close(database: Database, run: RunRecord, launched: Launched) -> RunStatus:
     elif launched.ended is Ended.INTERRUPTED:
         status, reason = RunStatus.INTERRUPTED, "interrupted"
     else:
-        status = RunStatus.FAILED
+        status = RunStatus.INCOMPLETE if is_over_budget(database, run.run_id) else RunStatus.FAILED
         codes = [f"{failure.node_id}: {failure.code or 'failed'}" for failure in launched.failures]
         reason = ", ".join(codes) or "failed outside of its nodes"
     close_attempt(

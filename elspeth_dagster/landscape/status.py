@@ -6,6 +6,7 @@ An attempt that was launched elsewhere than on the command line may be finished 
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.landscape.runs import attempts_of, heartbeat_of
 from elspeth_dagster.landscape.schema import node_executions, node_states, nodes
 from elspeth_dagster.model.clock import timestamp
-from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
+from elspeth_dagster.model.outcome import BUDGET_SPENT, ExecutionStatus, RunStatus
 
 LATE_ARRIVAL = "late_arrival_after_merge"
 """A failure that is part of a join's policy: it does not count against a run."""
@@ -32,7 +33,7 @@ def run_status(database: Database, run_id: str, *, now: dt.datetime) -> RunStatu
         return finished
     latest = latest_executions(database, run_id).values()
     if ExecutionStatus.FAILED in latest:
-        return RunStatus.FAILED
+        return RunStatus.INCOMPLETE if is_over_budget(database, run_id) else RunStatus.FAILED
     stale = timestamp(now - dt.timedelta(seconds=STALE_S))
     if ExecutionStatus.INTERRUPTED in latest or heartbeat_of(database, run_id) < stale:
         return RunStatus.INTERRUPTED
@@ -67,6 +68,20 @@ def latest_executions(database: Database, run_id: str) -> dict[str, ExecutionSta
         for node_id, status in connection.execute(executions):
             latest[node_id] = ExecutionStatus(status)
     return latest
+
+
+def is_over_budget(database: Database, run_id: str) -> bool:
+    """Whether nothing but a spent budget stopped the run: then it is incomplete, and did not fail."""
+    table = node_executions
+    statement = (
+        sa.select(table.c.node_id, table.c.status, table.c.error_json)
+        .where(table.c.run_id == run_id)
+        .order_by(table.c.node_id, table.c.attempt)
+    )
+    with database.read() as connection:
+        latest = {node_id: (status, error) for node_id, status, error in connection.execute(statement)}
+    failed = [error for status, error in latest.values() if status == ExecutionStatus.FAILED.value]
+    return bool(failed) and all(json.loads(error or "{}").get("code") == BUDGET_SPENT for error in failed)
 
 
 def has_failures(database: Database, run_id: str) -> bool:

@@ -96,6 +96,9 @@ class RunStatus(StrEnum):
 OUT_PORT = "out"
 """The one port of a node that has no named ones."""
 
+BUDGET_SPENT = "budget_spent"
+"""Why a node stopped, where its run is incomplete and did not fail."""
+
 ERROR_PORT = "error"
 """Where a failed row leaves a step that has `on_error`."""
 

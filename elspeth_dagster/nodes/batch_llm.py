@@ -89,7 +89,13 @@ class LlmRunConfig(LlmConfig):
         question = super().compile(home, settings)
         if self.is_per_member:
             return question
-        return BatchQuestion(question.settings, question.queries, question.temperature, question.max_tokens)
+        return BatchQuestion(
+            question.settings,
+            question.queries,
+            question.temperature,
+            question.max_tokens,
+            question.echo_id,
+        )
 
     def _names(self, part: Part) -> dict[str, frozenset[str] | None]:
         names = super()._names(part)

@@ -23,6 +23,7 @@ from elspeth_dagster.nodes.llm_queries import (
     QueryConfig,
     answer_mistakes,
     crossed,
+    echo_mistakes,
     field_mistakes,
     given_mistakes,
     name_mistakes,
@@ -38,7 +39,7 @@ PROMPT_BYTES_MAX = 1024 * 1024
 class LlmConfig(StepConfig):
     """One question a row, or several: all answered or none."""
 
-    operational: ClassVar[frozenset[str]] = StepConfig.operational | {"pool"}
+    operational: ClassVar[frozenset[str]] = StepConfig.operational | {"pool", "budget_usd", "budget_tokens"}
     determinism: ClassVar[str] = "nondeterministic"
 
     kind: Literal["llm"]
@@ -70,6 +71,23 @@ class LlmConfig(StepConfig):
     answer_attempts: int = Field(
         default=2, ge=1, le=10, description="How often to ask before an invalid answer is the row's error."
     )
+    budget_usd: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Once this is spent in a run, no call starts any more and the run is incomplete. Needs a price.",
+    )
+    budget_tokens: int | None = Field(
+        default=None, ge=1, description="The same, in tokens of prompts and answers together."
+    )
+    reuse: bool = Field(
+        default=False,
+        description="Take over the answer that a step with `reuse` got to the identical request in an earlier run.",
+    )
+    echo_id: bool = Field(
+        default=False,
+        description="Tell the model the row's id, and accept only an answer that repeats it as `row_id`.",
+    )
     pool: PoolConfig = Field(default_factory=PoolConfig)
 
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
@@ -93,6 +111,8 @@ class LlmConfig(StepConfig):
             yield Mistake((), f"{len(parts)} queries a row; at most {QUERIES_MAX} are possible.")
             return
         told: set[Mistake] = set()
+        if self.echo_id:
+            yield from echo_mistakes(parts)
         for part in parts:  # crossed parts share prompt and answer: what is wrong with them is told once
             for mistake in (*self._templates_of(part, columns), *answer_mistakes(part)):
                 if mistake not in told:
@@ -228,6 +248,7 @@ class LlmConfig(StepConfig):
             queries=tuple(self._compiled(part) for part in self.parts(home)),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            echo_id=self.echo_id,
         )
 
     def _compiled(self, part: Part) -> Query:
@@ -237,7 +258,7 @@ class LlmConfig(StepConfig):
         if part.system is not None:
             system = PromptTemplate.compile(part.system, where="system", lookups=self.lookup, names=names)
         extra: dict[str, JSON] = {name: dict(given) for name, given in part.extra.items()}
-        return Query(part.name, prompt, system, part.schema(), part.prefix, extra)
+        return Query(part.name, prompt, system, part.schema(echo_id=self.echo_id), part.prefix, extra)
 
     def _names(self, part: Part) -> dict[str, frozenset[str] | None]:
         """The further names that a query's templates see, with their fields."""

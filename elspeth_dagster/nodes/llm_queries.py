@@ -17,6 +17,9 @@ SINGLE = "answer"
 FREE_ANSWER_FIELD = "answer"
 """The field that takes the model's text where no `answer:` is declared."""
 
+ECHO_FIELD = "row_id"
+"""The field of an answer that repeats the row's id, where `echo_id` asks for it; it never reaches the row."""
+
 QUERIES_MAX = 1_000
 """Cases times criteria: beyond it a row is a batch, and one failed answer would throw away a thousand."""
 
@@ -56,9 +59,11 @@ class Part:
         """The fields that it adds to a row."""
         return tuple(f"{self.prefix}{name}" for name in self.answer or (FREE_ANSWER_FIELD,))
 
-    def schema(self) -> AnswerSchema | None:
-        """What its answer must be; None for free text."""
-        return AnswerSchema.parse(self.answer) if self.answer else None
+    def schema(self, *, echo_id: bool = False) -> AnswerSchema | None:
+        """What its answer must be, the row's id before all else if it is to be repeated; None for free text."""
+        if not self.answer:
+            return None
+        return AnswerSchema.parse({ECHO_FIELD: "str", **self.answer} if echo_id else self.answer)
 
 
 def several(queries: Mapping[str, QueryConfig], system: str | None) -> list[Part]:
@@ -144,6 +149,19 @@ def field_mistakes(parts: Sequence[Part], columns: Columns) -> Iterator[Mistake]
                 what = f"Queries {writers[one]!r} and {part.name!r} would both write the field {one!r}."
                 yield Mistake(_answer_path(part, one), what)
             writers.setdefault(one, part.name)
+
+
+def echo_mistakes(parts: Sequence[Part]) -> Iterator[Mistake]:
+    """`echo_id` where no answer is declared that could hold the id, or where one has such a field of its own."""
+    for part in parts:
+        if not part.answer:
+            yield Mistake(
+                ("echo_id",), "Only a declared `answer:` can repeat the row's id; this step has none."
+            )
+            return
+        if ECHO_FIELD in part.answer:
+            what = f"`echo_id` uses the field {ECHO_FIELD!r}: give this one another name."
+            yield Mistake(_answer_path(part, f"{part.prefix}{ECHO_FIELD}"), what)
 
 
 def answer_mistakes(part: Part) -> Iterator[Mistake]:

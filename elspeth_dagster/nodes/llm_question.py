@@ -12,6 +12,7 @@ from elspeth_dagster.model.canonical import plain_hash
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row, normalised
 from elspeth_dagster.nodes.base import Emitted
+from elspeth_dagster.nodes.llm_queries import ECHO_FIELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class LlmQuestion:
     queries: tuple[Query, ...]
     temperature: float | None
     max_tokens: int | None
+    echo_id: bool = False
 
-    def ask(self, row: Row, query: Query) -> Asked | Rejected:
+    def ask(self, row: Row, query: Query, *, row_id: str) -> Asked | Rejected:
         """The request of one query for ``row``; a template that fails on it is the row's error."""
         try:
             prompt = self.render(query.prompt, row, query)
@@ -54,7 +56,7 @@ class LlmQuestion:
         request = build_request(
             self.settings,
             system=None if system is None else system.text,
-            prompt=prompt.text,
+            prompt=f"{prompt.text}\n\n{ECHO_FIELD}: {row_id}" if self.echo_id else prompt.text,
             answer=query.answer,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -69,6 +71,16 @@ class LlmQuestion:
             ExpressionError: it fails on this row.
         """
         return template.render(row, extra=query.extra)
+
+    def checked(self, answer: Row, *, row_id: str) -> Row | Rejected:
+        """The answer's own fields; an answer about another row is none."""
+        if not self.echo_id:
+            return answer
+        said = answer[ECHO_FIELD]
+        if said != row_id:
+            message = f"The answer is about row {said!r}; asked was about {row_id!r}."
+            return Rejected("row_id_mismatch", message)
+        return {name: value for name, value in answer.items() if name != ECHO_FIELD}
 
     def conclude(self, row: Row, answers: Mapping[str, Row]) -> Emitted | Rejected:
         """The row with the fields of every query's answer behind its own, in the order of the queries."""

@@ -18,7 +18,7 @@ from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.landscape.registration import close_attempt
-from elspeth_dagster.landscape.status import finished_status
+from elspeth_dagster.landscape.status import finished_status, is_over_budget
 from elspeth_dagster.model.clock import Clock, SystemClock, timestamp
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.orchestration.liveness import PROCESS_TAG, process_exists
@@ -86,6 +86,8 @@ def _close(database: Database, run_id: str, run: DagsterRun, *, clock: Clock) ->
         )
     else:
         status, reason = _ENDS[run.status]
+        if status is RunStatus.FAILED and is_over_budget(database, run_id):
+            status, reason = RunStatus.INCOMPLETE, "a budget is spent"
     _close_as(database, run_id, run, status, reason, clock=clock)
     return status
 

@@ -105,6 +105,7 @@ def checked(parts: Parts, *, home: Home, report: ReportMistake) -> Checked | Non
             report=partial(_report_at, report, part),
         )
         _check_node(part, flow.enter(part), parts.models, home=home, report=report)
+        _check_price(part, parts.head, report)
     flow.warnings += _timeouts_without_time(wiring)
     for path, what in _same_files(wiring, home):
         report(path, Mistake((), what))
@@ -235,6 +236,17 @@ def _timeouts_without_time(wiring: Wiring) -> Iterator[str]:
                 f"{name!r} takes its rows straight from the source, which records no time for each: its batches have "
                 "the age 0, and no time-out fires."
             )
+
+
+def _check_price(part: Part, head: Head | None, report: ReportMistake) -> None:
+    """A budget in money needs a price; that of a Dagster resource is known only when it runs."""
+    llm = None if part.config is None else asking(part.config)
+    if head is None or llm is None or llm.budget_usd is None:
+        return
+    model = head.models.get(llm.model)
+    if model is not None and model.price is None:
+        what = f"Model {llm.model!r} has no `price`: add one, or bound the tokens with `budget_tokens`."
+        report(part.path, Mistake(("budget_usd",) if llm is part.config else ("run", "budget_usd"), what))
 
 
 def _same_files(wiring: Wiring, home: Home) -> Iterator[tuple[DeclarationPath, str]]:

@@ -17,9 +17,11 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.llm_question import LlmQuestion
 from elspeth_dagster.pooling import PooledExecutor, PooledTransform, RowContext, RowEntries
+from elspeth_dagster.runtime.budget import Budget
 from elspeth_dagster.runtime.calls import CallJournal
 from elspeth_dagster.runtime.llm_rows import QueryWork, RowWork
 from elspeth_dagster.runtime.pool_place import place_in_pool, span_s
+from elspeth_dagster.runtime.reuse import Reuse
 from elspeth_dagster.runtime.shared_pool import sharing
 from elspeth_dagster.runtime.work import Work
 
@@ -38,7 +40,14 @@ def asking_pool(work: Work, config: LlmConfig) -> Iterator[AskingPool]:
     with PooledExecutor(config.pool, clock=work.clock) as pool:
         client = ModelClient(model.settings, api_key=model.api_key, pool_size=config.pool.pool_size)
         pool.on_close(client.aclose)
-        journal = CallJournal(work, question, client, answer_attempts=config.answer_attempts)
+        journal = CallJournal(
+            work,
+            question,
+            client,
+            answer_attempts=config.answer_attempts,
+            budget=Budget(work, config),
+            reuse=Reuse(work, model.settings, is_on=config.reuse),
+        )
         with sharing(work, pool, config.pool, model.settings), work.stop.telling(pool.stop):
             yield AskingPool(work, pool, question, journal)
 

@@ -7,6 +7,7 @@ each attempt becomes a record under the row's state, and an answer that is recor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from elspeth_dagster.errors import LandscapeError, ModelCallError, NodeStoppedError, RequestRefusedError
@@ -21,8 +22,10 @@ from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
 from elspeth_dagster.nodes.llm_question import Asked, LlmQuestion, Query
 from elspeth_dagster.pooling import Again, report_headers
+from elspeth_dagster.runtime.budget import Budget
 from elspeth_dagster.runtime.llm_rows import Fate, QueryWork, RowWork
 from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, error_json, opened_state, payload, too_large
+from elspeth_dagster.runtime.reuse import Reuse, echoed_id
 from elspeth_dagster.runtime.work import Work
 
 CALL_TYPE = "chat_completion"
@@ -33,12 +36,21 @@ class CallJournal:
     """Asks the model for the rows of one llm node and records every attempt."""
 
     def __init__(
-        self, work: Work, question: LlmQuestion, client: ModelClient, *, answer_attempts: int
+        self,
+        work: Work,
+        question: LlmQuestion,
+        client: ModelClient,
+        *,
+        answer_attempts: int,
+        budget: Budget,
+        reuse: Reuse,
     ) -> None:
         self._work = work
         self._question = question
         self._client = client
         self._answer_attempts = answer_attempts
+        self._budget = budget
+        self._reuse = reuse
 
     # In the caller's thread ------------------------------------------------------------------------------------------
 
@@ -65,17 +77,38 @@ class CallJournal:
         for query in self._question.queries:
             one = QueryWork(opened_row, query)
             opened_row.queries.append(one)
-            asked = self._asked(row, query)
+            asked = self._asked(token, row, query)
             if isinstance(asked, Rejected):
                 one.reject(asked)
             else:
                 one.asked = asked
                 self._take_over(one, [answer for answer in earlier if answer.query == query.name])
+        self._take_from_others(opened_row)
         return opened_row
 
-    def _asked(self, row: Row, query: Query) -> Asked | Rejected:
+    def _take_from_others(self, row: RowWork) -> None:
+        """Use what an earlier run was answered to an identical request, if that is still valid here."""
+        unanswered = {one: one.asked for one in row.unanswered() if one.asked is not None}
+        for one, answer in self._reuse.answers(unanswered).items():
+            assert answer.body is not None  # noqa: S101 - only answers with a body are found
+            reply = self._read(one, answer.body)
+            if isinstance(reply.result, Succeeded):
+                self._record_reuse(row, self._reuse.under_own_salt(row, one, answer), reply)
+                self._judge(one, reply)
+
+    def _read(self, one: QueryWork, body: bytes) -> Reply:
+        """What a body says, and whether it says it about this row."""
+        reply = read_reply(body, one.query.answer)
+        if not isinstance(reply.result, Succeeded):
+            return reply
+        checked = self._question.checked(
+            reply.result.value, row_id=echoed_id(one.row.token, self._work.handle.run_key)
+        )
+        return replace(reply, result=checked if isinstance(checked, Rejected) else Succeeded(checked))
+
+    def _asked(self, token: Token, row: Row, query: Query) -> Asked | Rejected:
         """The query's request, unless it is too large to be kept."""
-        asked = self._question.ask(row, query)
+        asked = self._question.ask(row, query, row_id=echoed_id(token, self._work.handle.run_key))
         if isinstance(asked, Asked) and len(canonical_bytes(dict(asked.body))) > PAYLOAD_BYTES_MAX:
             return too_large(len(canonical_bytes(dict(asked.body))), what="request")
         return asked
@@ -85,7 +118,7 @@ class CallJournal:
         for answer in earlier:
             if answer.body is None or one.answer is not None or one.rejected is not None:
                 continue  # purged, so it must be asked again; or there is nothing left to ask
-            reply = read_reply(answer.body, one.query.answer)
+            reply = self._read(one, answer.body)
             self._record_reuse(one.row, answer, reply)
             self._judge(one, reply)
 
@@ -119,6 +152,7 @@ class CallJournal:
         assert one.asked is not None  # noqa: S101 - queries without a request are not sent
         if one.row.is_lost:
             return Rejected("not_asked", "Another row of its batch failed before it was asked about.")
+        self._budget.refuse_spent()
         unit, call = self._intent(one, one.asked, state_id)
         began_s = self._work.clock.monotonic()
         try:
@@ -138,7 +172,7 @@ class CallJournal:
             self._record_unknown(call)
             raise
         report_headers(reply.headers)
-        said = read_reply(reply.body, one.query.answer)
+        said = self._read(one, reply.body)
         await self._record_answer(one.row, call, said, reply, latency_ms=self._since_ms(began_s))
         self._judge(one, said)
         if one.rejected is not None:
@@ -199,6 +233,7 @@ class CallJournal:
         row.call_count += 1
         row.is_state_stored = True
         unit.insert("calls", call)
+        self._reuse.remember(unit, str(call[0]), body)
         return unit, call
 
     async def _record_answer(

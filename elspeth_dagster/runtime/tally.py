@@ -34,6 +34,7 @@ class Tally:
     completion_tokens: int = 0
     cost_usd: Decimal | None = None
     unpriced_answers: int = 0
+    uncounted_answers: int = 0
     latency_ms: Histogram = field(default_factory=Histogram)
     buffer_wait_ms: Histogram = field(default_factory=Histogram)
     joins: JoinTally | None = None
@@ -52,6 +53,7 @@ class Tally:
         """Count an answer's usage; what the provider did not say is counted as unpriced, not as nothing."""
         self.prompt_tokens += prompt_tokens or 0
         self.completion_tokens += completion_tokens or 0
+        self.uncounted_answers += prompt_tokens is None or completion_tokens is None
         if cost_usd is None:
             self.unpriced_answers += 1
         else:

@@ -29,6 +29,8 @@ _NULL_ONE_IN = 8
 """A value that may be null is null this rarely."""
 
 _ITEMS_EXTRA = 2
+_TOLD_ID = re.compile(r"^row_id: (\S+)$", re.MULTILINE)
+"""The row's id, as a step with `echo_id` tells it and wants it back."""
 _UNIQUE_TRIES = 20
 
 
@@ -75,6 +77,8 @@ class _Maker:
         if kind == "object":
             return self._object(here, path, depth)
         if kind == "string":
+            if path == "$.row_id" and (told := _TOLD_ID.search(self._said)):
+                return told[1]
             return string_for(here, key=self._key, path=path)
         if kind == "number":
             return number_for(here, key=self._key, path=path)

@@ -27,7 +27,7 @@ def _question(home: Home, **keys: JSON) -> LlmQuestion:
 def _ask(question: LlmQuestion, row: Row) -> Asked | Rejected:
     """The step's only query."""
     (query,) = question.queries
-    return question.ask(row, query)
+    return question.ask(row, query, row_id="000000000")
 
 
 def shown_prompt(body: Mapping[str, JSON]) -> str:
