@@ -47,7 +47,12 @@ def test_every_node_has_its_checks_and_a_sound_run_passes_them(project: Project)
     found = results(run(project, error_rate={"warn": 0.9}))
     assert all(evaluation.passed for evaluation in found.values())
     assert {name for asset, name in found if asset == "judge"} == {"balance", "order", "error_rate", "seal"}
-    assert {name for asset, name in found if asset == "angry"} == {"balance", "seal", "reconciliation"}
+    assert {name for asset, name in found if asset == "angry"} == {
+        "balance",
+        "seal",
+        "reconciliation",
+        "invariants",
+    }
     assert {name for asset, name in found if asset == "triage/rest"} == {"balance"}
 
 
