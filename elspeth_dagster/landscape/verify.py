@@ -100,8 +100,13 @@ READ_EVERYTHING: Final = frozenset(
 )
 """Checks that read and compare every record or byte: most of the time that a verification takes."""
 
+COMPARE_WITH_DAGSTER: Final = frozenset(
+    {"Dagster's log has the same seals", "Dagster's runs ended as it is recorded"}
+)
+"""Checks that are left out where Dagster's event log is not at hand."""
+
 COUNTING: Final[Mapping[str, Check]] = {
-    name: check for name, check in CHECKS.items() if name not in READ_EVERYTHING
+    name: check for name, check in CHECKS.items() if name not in READ_EVERYTHING | COMPARE_WITH_DAGSTER
 }
 """The checks that the database answers with a count: about a tenth of the time, for after every run."""
 
@@ -158,6 +163,8 @@ def verify_run(
         examined.notes.append(f"The run is {shown}, not finished: what is open or waits is no finding.")
     results = []
     for name, check in checks.items():
+        if witness is None and name in COMPARE_WITH_DAGSTER:
+            continue
         findings = tuple(islice(_checked(check, examined), FINDINGS_PER_CHECK_MAX + 1))
         kept = findings[:FINDINGS_PER_CHECK_MAX]
         results.append(CheckResult(name, kept, is_cut=len(kept) < len(findings)))

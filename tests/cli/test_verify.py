@@ -162,3 +162,8 @@ def test_without_dagsters_log_the_seals_are_compared_with_nothing_else(
     said = cli(tmp_path, "verify", finished.key, "--landscape", copy.landscape_url)
     assert said.status == 0
     assert "Dagster's event log is not at hand" in said.text
+    assert (
+        "Dagster's log has the same seals" not in said.text
+    )  # nothing is said to hold that was not looked at
+    with_log = cli(finished.project.folder, "verify", finished.key)
+    assert "Dagster's log has the same seals" in with_log.text

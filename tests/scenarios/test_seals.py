@@ -101,7 +101,7 @@ def test_a_bug_in_a_step_is_shown_as_it_is_and_its_seal_told_beside_it(
     def broken(*_arguments: object, **_more: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr("elspeth_dagster.runtime.node_run.run_sink", broken)
+    monkeypatch.setattr("elspeth_dagster.runtime.kind_run.run_sink", broken)
     with FakeModelServer() as server:
         project.declare(mood_pipeline(server.base_url))
         result = project.run()
