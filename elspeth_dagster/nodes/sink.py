@@ -10,6 +10,7 @@ from pydantic import Field
 
 from elspeth_dagster.errors import SinkError
 from elspeth_dagster.files import RowWriter, open_writer, resolve
+from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, Sources, listed
 from elspeth_dagster.nodes.source import path_mistakes
 
@@ -75,11 +76,23 @@ class CsvSinkConfig(FileSinkConfig):
     )
 
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
-        """Also a column that is named twice. An undeclared one may come with the rows, and is no mistake."""
+        """Also a column that is named twice, or that is like a known one: a slip of the pen would be an empty column.
+
+        Any other unknown one may come with the rows, and is no mistake.
+        """
         yield from super().mistakes(columns, home)
         for index, name in enumerate(self.columns or ()):
             if name in (self.columns or ())[:index]:
                 yield Mistake(("columns", index), f"Column {name!r} is named twice.")
+            elif (
+                columns is not None
+                and name not in columns
+                and name != ERROR_FIELD
+                and (meant := suggest(name, columns))
+            ):
+                listed_columns = ", ".join(columns)
+                what = f"Column {name!r} does not reach this sink.{meant} Columns there: {listed_columns}."
+                yield Mistake(("columns", index), what)
 
     def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
         """A writer of the columns declared here, or of those that reach the sink."""

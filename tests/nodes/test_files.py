@@ -136,3 +136,16 @@ def test_a_sink_of_json_lines_writes_whole_rows(home: Home) -> None:
         writer.finish()
 
     assert path.read_text("utf-8") == '{"a":1,"b":null}\n'
+
+
+def test_a_sinks_column_that_is_nearly_a_known_one_is_a_slip_of_the_pen(home: Home) -> None:
+    sink = _sink(columns=["id", "amuont", "extra", "_error"])
+
+    (mistake,) = sink.mistakes(("id", "amount"), home)
+
+    assert mistake.path == ("columns", 1)
+    assert (
+        "Column 'amuont' does not reach this sink. Did you mean 'amount'? Columns there: id, amount."
+        in mistake.what
+    )
+    assert not list(sink.mistakes(None, home))
