@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from elspeth_dagster.cli.exits import Exit
 from elspeth_dagster.cli.terminal import safe, terminal_of
@@ -60,12 +60,27 @@ def _run(arguments: Sequence[str]) -> int:
         return int(execute(options))
 
 
+class _UsageError(Exception):
+    """What was typed cannot be understood. ``usage`` says what can be."""
+
+    def __init__(self, what: str, usage: str) -> None:
+        super().__init__(what)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would end the process: with ``--json`` even a slip of the pen is a document."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{self.prog}: error: {message}", self.format_usage())
+
+
 Execute = Callable[[argparse.Namespace], int]
 
 
 def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, Execute | None]:
     """The parser, with the options of the one command that ``arguments`` name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="elspeth-dagster",
         description="Audited row-by-row decisions, by models and rules, as Dagster assets.",
         epilog="`elspeth-dagster COMMAND --help` shows a command's options.",
@@ -111,6 +126,11 @@ def _guarded(arguments: Sequence[str]) -> int:
             raise
         _say(error, as_json=is_json)
         return Exit.REFUSED
+    except _UsageError as error:
+        sys.stderr.write(f"{error.usage}{error}\n")
+        if is_json:
+            _print_error("usage", str(error), where=None, hint=error.usage.strip())
+        return Exit.REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return Exit.INTERRUPTED
@@ -152,14 +172,14 @@ def _say(error: ElspethError, *, as_json: bool) -> None:
     for line in more:
         terminal.line(safe(line))
     if as_json:
-        document = {
-            "error": {
-                "code": error.code,
-                "what": error.what,
-                "where": error.where,
-                "next": error.hint,
-                "mistakes": list(error.mistakes) if isinstance(error, DeclarationError) else [],
-            },
-            "exit_status": int(Exit.REFUSED),
-        }
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+        mistakes = list(error.mistakes) if isinstance(error, DeclarationError) else []
+        _print_error(error.code, error.what, where=error.where, hint=error.hint, mistakes=mistakes)
+
+
+def _print_error(
+    code: str, what: str, *, where: str | None, hint: str | None, mistakes: Sequence[str] = ()
+) -> None:
+    """The one document that a command with ``--json`` prints when it is refused."""
+    said = {"code": code, "what": what, "where": where, "next": hint, "mistakes": list(mistakes)}
+    document = {"error": said, "exit_status": int(Exit.REFUSED)}
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")

@@ -98,3 +98,18 @@ def test_migrations_make_a_landscape_and_are_checked(cli: InProcess, tmp_path: P
     assert cli(tmp_path, "db", "check", "--landscape", url).status == 0
     again = cli(tmp_path, "db", "upgrade", "--landscape", url)
     assert "already" in again.out
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "x.yaml", "--limit", "0"], ["run", "x.yaml", "--limit", "x"], ["run", "--nope"]]
+)
+def test_what_cannot_be_understood_is_a_document_too_where_one_is_asked_for(
+    cli: InProcess, tmp_path: Path, words: list[str]
+) -> None:
+    plain, as_json = cli(tmp_path, *words), cli(tmp_path, *words, "--json")
+
+    assert (plain.status, as_json.status) == (2, 2)
+    assert (plain.out, "usage: elspeth-dagster run" in plain.err) == ("", True)
+    document = json.loads(as_json.out)
+    assert document["error"]["code"] == "usage"
+    assert document["error"]["what"].startswith("elspeth-dagster run: error: ")
