@@ -78,7 +78,8 @@ class TokenBucket:
     """The usual limit. ``whole_s``: it says when to come back, rounded up to whole seconds.
 
     ``charges``: a rejection costs a token, too; the level falls to no less than ``-debt_max``.
-    ``announces``: every answer carries the ``x-ratelimit-*-requests`` headers, of which ``limit`` is per minute.
+    ``announces``: every answer carries the ``x-ratelimit-*-requests`` headers, of which ``limit`` is per minute; they
+    say so many times what is true.
     """
 
     def __init__(
@@ -90,10 +91,12 @@ class TokenBucket:
         debt_max: float = 0.0,
         whole_s: bool = False,
         announces: bool = False,
+        exaggerates: float = 1.0,
     ) -> None:
         self._flow, self._burst, self._level, self._flowed = flow, burst, burst, 0.0
         self._charges, self._debt_max = charges, debt_max
         self._whole_s, self._announces = whole_s, announces
+        self._exaggerates = exaggerates
 
     def answer(self, now: float) -> Answer:
         """Take a token, if there is a whole one."""
@@ -119,7 +122,7 @@ class TokenBucket:
     def _headers(self, now: float) -> Mapping[str, str]:
         if not self._announces:
             return {}
-        rate, missing = self._flow.rate(now), self._burst - self._level
+        rate, missing = self._flow.rate(now) * self._exaggerates, self._burst - self._level
         limit = round(rate * ANNOUNCED_WINDOW_S)
         return {
             "x-ratelimit-limit-requests": str(limit),

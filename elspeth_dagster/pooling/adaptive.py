@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from elspeth_dagster.pooling.announced import Announced
 from elspeth_dagster.pooling.config import PoolConfig
 from elspeth_dagster.pooling.crowd import Crowd
 from elspeth_dagster.pooling.meter import LimitMeter
@@ -70,6 +71,7 @@ class AdaptiveController:
         self._longest_s = config.max_dispatch_delay_ms / 1000
         self._meter = LimitMeter()
         self._start = Start()
+        self._announced = Announced()
         self._crowd = Crowd()
         self._rate: float | None = None  # requests per second; None before the first rejection
         self._base, self._probe_s = 0.0, -math.inf  # the rate before the present probe, and when it began
@@ -121,18 +123,15 @@ class AdaptiveController:
         self._last_sent_s = now
         self._next_s = max(self._next_s, now - SLACK_S) + self._spacing_s()
 
-    def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - the seam's
+    def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:
         """Count it; it was accepted."""
         self._meter.accepted(sent_at, now_s=now)
+        self._read(headers, now)
         if sent_at > self._reacted_s:
             self._is_through = True
 
     def rejected(
-        self,
-        now: float,
-        sent_at: float,
-        retry_after: float | None,
-        headers: Mapping[str, str],  # noqa: ARG002 - the seam's
+        self, now: float, sent_at: float, retry_after: float | None, headers: Mapping[str, str]
     ) -> None:
         """Measure the limit again; if the request was sent after the last reaction, react."""
         opens_epoch = sent_at > self._reacted_s
@@ -152,10 +151,24 @@ class AdaptiveController:
         else:
             self._burst += 1
             self._check_fall(now)
+        self._read(headers, now)
 
     def dropped(self, now: float, sent_at: float) -> None:  # noqa: ARG002 - the seam's
         """It took a token, most likely, and tells nothing else."""
         self._meter.accepted(sent_at)
+
+    def _read(self, headers: Mapping[str, str], now: float) -> None:
+        """Believe an announced limit at once; what happens at its edge shows whether it is true."""
+        if not headers:
+            return
+        found = self._rate if self._known >= KNOWN_SURELY else None
+        limit = self._announced.news(headers, found=found)
+        if limit is not None:
+            self._known, self._patience = KNOWN_SURELY, 1.0
+            self._crowd.disperse()
+            self._settle(limit)
+            self._base, self._probe_s = self._rate or limit, now
+            self._reacted_s = max(self._reacted_s, now)
 
     # Rising
 
