@@ -1,7 +1,7 @@
 """The limit that a provider announces in its headers.
 
-OpenAI's form, which many share: ``x-ratelimit-limit-requests`` per window, ``-remaining-`` of it, and ``-reset-`` the time
-until all of it is there again. What is missing over that time is the rate; the limit over a usual window says it exactly.
+OpenAI's form, which many share: ``x-ratelimit-limit-requests`` per window, ``-remaining-`` of it, and ``-reset-`` the
+time until all of it is there again. What is missing over that time is the rate; the limit over a window is exact.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Announced:
 
 def announced_rate(headers: Mapping[str, str]) -> float | None:
     """Requests per second; None where the headers do not say."""
-    values = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-ratelimit-")}
+    values = {
+        name.lower(): value for name, value in headers.items() if name.lower().startswith("x-ratelimit-")
+    }
     for suffix in ("-requests", ""):
         limit = _number(values.get(f"x-ratelimit-limit{suffix}"))
         remaining = _number(values.get(f"x-ratelimit-remaining{suffix}"))

@@ -84,7 +84,11 @@ class FixedController:
 
 
 class AIMDController:
-    """The arithmetic of :class:`AIMDThrottle`, as a pace."""
+    """The arithmetic of :class:`AIMDThrottle`, as a pace.
+
+    An answer to a request that was sent before the last back-off does not count: it says that the old delay was too
+    short only for others, and would take the back-off back at once.
+    """
 
     slows_down = True
 
@@ -106,8 +110,9 @@ class AIMDController:
         self._last_sent_s = now
 
     def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - the seam's
-        """Recover one step."""
-        self._throttle.on_success()
+        """Recover one step, if this was sent at the present delay."""
+        if sent_at > self._throttle.backed_off_s:
+            self._throttle.on_success()
 
     def rejected(
         self,

@@ -48,6 +48,11 @@ class AIMDThrottle:
         return self._delay_ms
 
     @property
+    def backed_off_s(self) -> float:
+        """When it last backed off, if it was told the time; minus infinity before."""
+        return self._backed_off_s
+
+    @property
     def peak_delay_ms(self) -> float:
         """The longest delay so far."""
         return self._peak_delay_ms

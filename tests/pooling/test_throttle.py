@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth_dagster.pooling import AIMDThrottle, PoolConfig
+from elspeth_dagster.pooling.controller import AIMDController
 
 configs = st.builds(
     lambda low, span, multiplier, step: PoolConfig(
@@ -108,3 +109,17 @@ def test_a_request_sent_at_the_instant_of_the_back_off_belongs_to_its_epoch(sent
     throttle.on_capacity_error(now_s=1.0, sent_s=0.5)
 
     assert throttle.on_capacity_error(now_s=2.0, sent_s=sent_s) is False
+
+
+def test_an_answer_to_a_request_sent_before_the_last_back_off_takes_nothing_off() -> None:
+    controller = AIMDController(PoolConfig(recovery_step_ms=50))
+    controller.sent(0.0)
+    controller.sent(0.0)
+    controller.rejected(0.1, 0.0, None, {})
+
+    controller.succeeded(0.2, 0.0, {})
+    assert controller.delay_ms == 50
+
+    controller.sent(0.2)
+    controller.succeeded(0.3, 0.2, {})
+    assert controller.delay_ms == 0
