@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from elspeth_dagster.pooling.announced import Announced
 from elspeth_dagster.pooling.config import PoolConfig
 from elspeth_dagster.pooling.crowd import Crowd
+from elspeth_dagster.pooling.epoch import Epochs
 from elspeth_dagster.pooling.meter import LimitMeter
 from elspeth_dagster.pooling.rhythm import HOLD_TOKENS, KNOWN_AT_ALL, KNOWN_SURELY, Rhythm
 from elspeth_dagster.pooling.start import Start
@@ -35,21 +36,14 @@ PATIENCE, PATIENCE_MAX = 1.5, 5.0
 REGULAR = 0.9
 """A probe that found nothing makes the next one wait so much longer; each regular rejection takes some of that back."""
 
-DENSE_TOKENS, DENSE_NEWS = 20.0, 3.0
-"""Rejections that are nearer than the time of so many requests, or of so many answers, belong together."""
-
 FELL_REJECTIONS = 2.5
 FELL_TO = 0.85
 FALL_MOST = 0.5
 FELL_KNOWN = 8.0
 """So many rejections close together and so much less accepted: the limit fell; by no more than half at a time."""
 
-BURST_MAX = 20
-BURST_WEIGHT_UP, BURST_WEIGHT_DOWN = 0.5, 0.25
-"""How a running mean of the rejections that one edge costs follows."""
-
 CALM = 1.15
-"""Only edges that were met at little more than the known rate count for that mean."""
+"""What an edge costs is typical only if it was met at little more than the known rate."""
 
 SLACK_S = 0.01
 """Event loops wake up late by up to this; what was missed is made up for. Beyond it something else held the pool."""
@@ -70,6 +64,7 @@ class AdaptiveController:
         self._shortest_s = config.min_dispatch_delay_ms / 1000
         self._longest_s = config.max_dispatch_delay_ms / 1000
         self._meter = LimitMeter()
+        self._epochs = Epochs(self._meter)
         self._start = Start()
         self._announced = Announced()
         self._crowd = Crowd()
@@ -81,19 +76,7 @@ class AdaptiveController:
         self._last_sent_s = -math.inf
         self._next_s = -math.inf
         self._idle_s = -math.inf  # when the last idle time ended
-        self._reacted_s = -math.inf
         self._held_s = 0.0
-        self._resumed_s: float | None = None  # the first request after the last reaction ...
-        self._is_through = False  # ... and whether one since then was accepted
-        self._mark_s = -math.inf  # when the request was sent whose rejection opened the present epoch
-        self._newest_s = -math.inf  # the youngest request known to be rejected ...
-        self._ended_s = -math.inf  # ... and the one before it
-        self._trouble_s, self._troubles = (
-            -math.inf,
-            0,
-        )  # epochs so close together that the limit may have fallen
-        self._streak = 0
-        self._burst, self._burst_mean, self._is_calm = 0, 1.0, False
 
     @property
     def delay_ms(self) -> float:
@@ -109,16 +92,15 @@ class AdaptiveController:
 
     def sent(self, now: float) -> None:
         """Count it, let the rate rise, and set the time of the next."""
-        if self._resumed_s is None:
-            self._resumed_s = now
         self._meter.sent(now)
+        self._epochs.sent(now)
         if self._rate is None:
             self._start.sent(now)
         else:
             late_s = now - self._next_s
             if late_s > IDLE_S:
-                self._idle_s = self._trouble_s = now
-            elif late_s <= SLACK_S and self._came_through(now):
+                self._idle_s = self._epochs.trouble_s = now
+            elif late_s <= SLACK_S and self._epochs.came_through(now):
                 self._grow(self._rate, now)
         self._last_sent_s = now
         self._next_s = max(self._next_s, now - SLACK_S) + self._spacing_s()
@@ -127,19 +109,15 @@ class AdaptiveController:
         """Count it; it was accepted."""
         self._meter.accepted(sent_at, now_s=now)
         self._read(headers, now)
-        if sent_at > self._reacted_s:
-            self._is_through = True
+        self._epochs.accepted(sent_at)
 
     def rejected(
         self, now: float, sent_at: float, retry_after: float | None, headers: Mapping[str, str]
     ) -> None:
         """Measure the limit again; if the request was sent after the last reaction, react."""
-        opens_epoch = sent_at > self._reacted_s
-        self._meter.rejected(sent_at, now_s=now, is_first=opens_epoch)
-        self._ended_s, self._newest_s = self._newest_s, max(self._newest_s, sent_at)
-        rate = self._rate
+        rate, opens_epoch = self._rate, self._epochs.rejected(sent_at, now_s=now)
         if rate is None:
-            self._trouble_s, self._troubles, self._burst, self._mark_s = sent_at, 1, 1, sent_at
+            self._epochs.begin(sent_at)
             self._base = self._set(self._start.guess(self._meter, now_s=now))
             self._react(now, retry_after, at_least_s=self._meter.news_s)
         elif opens_epoch:
@@ -149,7 +127,6 @@ class AdaptiveController:
             self._sense_crowd(now, sent_at)
             self._react(now, retry_after)
         else:
-            self._burst += 1
             self._check_fall(now)
         self._read(headers, now)
 
@@ -168,7 +145,7 @@ class AdaptiveController:
             self._crowd.disperse()
             self._settle(limit)
             self._base, self._probe_s = self._rate or limit, now
-            self._reacted_s = max(self._reacted_s, now)
+            self._epochs.reacted_s = now
 
     # Rising
 
@@ -179,36 +156,20 @@ class AdaptiveController:
         if over_s <= 0:
             self._base, self._probe_s = rate, now
         growth = rhythm.growth_per_s if over_s <= 0 else rhythm.probing_per_s(over_s)
-        for_s = now - max(self._last_sent_s, self._reacted_s)
+        for_s = now - max(self._last_sent_s, self._epochs.reacted_s)
         self._set(rate * math.exp(min(growth * for_s, math.log(2))))
 
     def _overdue_s(self, rhythm: Rhythm, now: float) -> float:
-        return now - self._reacted_s - self._held_s - self._meter.news_s - rhythm.quiet_s
-
-    def _came_through(self, now: float) -> bool:
-        if not self._is_through and self._resumed_s is not None:
-            self._is_through = now - self._resumed_s > self._meter.news_s
-        return self._is_through
+        return now - self._epochs.reacted_s - self._held_s - self._meter.news_s - rhythm.quiet_s
 
     # At a rejection
 
     def _open_epoch(self, rate: float, now: float, sent_s: float) -> None:
-        gap_s = sent_s - self._mark_s
-        is_dense = gap_s < max(DENSE_TOKENS / rate, DENSE_NEWS * self._meter.news_s)
-        if self._is_calm and not is_dense:
-            more = min(self._burst, BURST_MAX) - self._burst_mean
-            self._burst_mean += more * (BURST_WEIGHT_UP if more > 0 else BURST_WEIGHT_DOWN)
-        self._burst = 1
-        self._is_calm = self._known >= KNOWN_SURELY and rate < CALM * self._base
-        if not is_dense:
-            self._trouble_s, self._troubles = sent_s, 0
-        self._troubles += 1
+        is_calm = self._known >= KNOWN_SURELY and rate < CALM * self._base
+        self._epochs.open(sent_s, now_s=now, rate=rate, is_calm=is_calm)
         self._floor_epochs -= 1
         if self._floor_epochs <= 0:
             self._floor = 0.0
-        was_through = self._came_through(now) and (self._resumed_s is None or sent_s > self._resumed_s)
-        self._streak = 0 if was_through else self._streak + 1
-        self._mark_s = sent_s
 
     def _find_rate(self, rate: float, now: float, sent_s: float) -> None:
         rhythm = self._rhythm(rate)
@@ -226,16 +187,16 @@ class AdaptiveController:
 
     def _measure(self, now: float, sent_s: float) -> tuple[float, float]:
         """What was accepted since the last rejection, and how many per second; 0 if nothing can be said."""
-        is_decided = self._meter.is_decided(self._ended_s, sent_s, now_s=now)
-        if self._ended_s < self._idle_s or not is_decided:
+        is_decided = self._meter.is_decided(self._epochs.ended_s, sent_s, now_s=now)
+        if self._epochs.ended_s < self._idle_s or not is_decided:
             return 0.0, 0.0
-        accepted = self._meter.accepted_between(self._ended_s, sent_s, now_s=now)
-        return accepted, accepted / max(sent_s - self._ended_s, 1e-3)
+        accepted = self._meter.accepted_between(self._epochs.ended_s, sent_s, now_s=now)
+        return accepted, accepted / max(sent_s - self._epochs.ended_s, 1e-3)
 
     def _end_probe(self, rhythm: Rhythm, now: float, sent_s: float) -> None:
         """A rejection came at last: either the limit has risen, or the probe went beyond it."""
         accepted, measured = self._measure(now, sent_s)
-        expected = self._base * (sent_s - self._ended_s)
+        expected = self._base * (sent_s - self._epochs.ended_s)
         if self._crowd.is_there:
             self._set(math.sqrt(self._base * rhythm.rate) * (1 - rhythm.cut))
         elif accepted < KNOWN_AT_ALL:
@@ -251,7 +212,7 @@ class AdaptiveController:
 
     def _probed(self, now: float, sent_s: float) -> float:
         """What was accepted per second of the probe, but for what may have been left in the bucket."""
-        since_s = max(self._probe_s, self._ended_s)
+        since_s = max(self._probe_s, self._epochs.ended_s)
         accepted = self._meter.accepted_between(since_s, sent_s, now_s=now) - HOLD_TOKENS - 1
         return accepted / max(sent_s - since_s, 1e-3)
 
@@ -268,34 +229,37 @@ class AdaptiveController:
 
     def _check_fall(self, now: float) -> None:
         """Several rejections close together: count what was accepted since the first of them."""
-        span_s = self._newest_s - self._trouble_s
-        if self._rate is None or self._troubles < 2 or span_s <= 0 or self._crowd.is_there:  # noqa: PLR2004 - a second
+        trouble_s, newest_s = self._epochs.trouble_s, self._epochs.newest_s
+        span_s = newest_s - trouble_s
+        if self._rate is None or self._epochs.troubles < 2 or span_s <= 0 or self._crowd.is_there:  # noqa: PLR2004 - a second
             return
         chance = FELL_REJECTIONS + 2 * math.sqrt(self._rate * self._meter.spread_s)
-        if self._meter.rejected_between(self._trouble_s, self._newest_s) < chance:
+        if self._meter.rejected_between(trouble_s, newest_s) < chance:
             return
-        if not self._meter.is_decided(self._trouble_s, self._newest_s, now_s=now):
+        if not self._meter.is_decided(trouble_s, newest_s, now_s=now):
             return
-        accepted = self._meter.accepted_between(self._trouble_s, self._newest_s, now_s=now)
+        accepted = self._meter.accepted_between(trouble_s, newest_s, now_s=now)
         found = max((accepted + 0.5) / span_s, self._floor)
         if found < self._rate * FELL_TO:
             self._set(max(found, self._rate * FALL_MOST))
             self._known = min(accepted, FELL_KNOWN)
-            self._patience, self._is_calm = 1.0, False
+            self._patience = 1.0
+            self._epochs.explain_by_fall()
             self._crowd.disperse()
 
     def _sense_crowd(self, now: float, sent_s: float) -> None:
-        is_settling = self._known < KNOWN_SURELY and sent_s - self._ended_s < SETTLING_S
+        is_settling = self._known < KNOWN_SURELY and sent_s - self._epochs.ended_s < SETTLING_S
         if is_settling and not self._crowd.is_there:
             self._crowd.forget_rate()
-        elif self._rate is not None and self._ended_s >= self._idle_s:
-            self._crowd.judge(self._meter, now_s=now, since_s=self._ended_s, mark_s=sent_s, rate=self._rate)
+        elif self._rate is not None and self._epochs.ended_s >= self._idle_s:
+            self._crowd.judge(
+                self._meter, now_s=now, since_s=self._epochs.ended_s, mark_s=sent_s, rate=self._rate
+            )
 
     def _react(self, now: float, retry_after: float | None, *, at_least_s: float = 0.0) -> None:
         """Send nothing for some tokens' time, twice as long after each rejection in a row, or as the server says."""
-        self._reacted_s = now
-        self._resumed_s, self._is_through = None, False
-        hold_s = max(HOLD_TOKENS * 2.0 ** min(self._streak, 20) * self._spacing_s(), at_least_s)
+        self._epochs.reacted(now)
+        hold_s = max(HOLD_TOKENS * 2.0 ** min(self._epochs.streak, 20) * self._spacing_s(), at_least_s)
         if retry_after is not None:
             # Whole seconds were rounded up by the server; the row itself is held fully elsewhere.
             is_exact = not float(retry_after).is_integer()
@@ -309,7 +273,7 @@ class AdaptiveController:
         return Rhythm(
             rate=rate,
             known=self._known,
-            burst=self._burst_mean,
+            burst=self._epochs.burst_mean,
             news_s=self._meter.news_s,
             patience=self._patience,
             is_crowded=self._crowd.is_there,
