@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from elspeth_dagster.nodes.kinds import node_kind
     from elspeth_dagster.orchestration.build import build_definitions
     from elspeth_dagster.orchestration.component import PipelineComponent
+    from elspeth_dagster.orchestration.io_manager import LandscapeIOManager
     from elspeth_dagster.orchestration.resources import LandscapeResource, ModelResource
     from elspeth_dagster.pipeline import load_pipeline
 
 _HOMES = {
     "ElspethError": "elspeth_dagster.errors",
+    "LandscapeIOManager": "elspeth_dagster.orchestration.io_manager",
     "LandscapeResource": "elspeth_dagster.orchestration.resources",
     "ModelResource": "elspeth_dagster.orchestration.resources",
     "PipelineComponent": "elspeth_dagster.orchestration.component",
@@ -28,6 +30,7 @@ _HOMES = {
 
 __all__ = [
     "ElspethError",
+    "LandscapeIOManager",
     "LandscapeResource",
     "ModelResource",
     "PipelineComponent",

@@ -31,6 +31,7 @@ from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.orchestration.launched import Ended, Launched
 from elspeth_dagster.pipeline import Pipeline
+from elspeth_dagster.pipeline.graph import SOURCE
 from elspeth_dagster.pipeline.launched import outside_models
 
 REFUSALS: Final = frozenset({"already_running", "config_changed", "missing_secret"})
@@ -88,6 +89,12 @@ def refuse_missing_keys(pipeline: Pipeline) -> None:
         LaunchError: a step's model is a Dagster resource, which only a code location has.
         MissingSecretError: a variable that a model needs is not set.
     """
+    if pipeline.nodes[SOURCE].kind == "asset":
+        raise LaunchError(
+            "The source is a Dagster asset, which only a code location has.",
+            where=f"pipeline {pipeline.name!r}",
+            hint="materialize the pipeline in its code location",
+        )
     outside = sorted(outside_models(pipeline))
     if outside:
         raise LaunchError(

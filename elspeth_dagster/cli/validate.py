@@ -16,7 +16,7 @@ from elspeth_dagster.nodes.asking import asking, pool_of
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
-from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.nodes.source import AssetSourceConfig, FileSourceConfig
 from elspeth_dagster.pipeline import Node, Pipeline, Port, load_pipeline
 from elspeth_dagster.pipeline.launched import outside_models
 
@@ -65,7 +65,9 @@ def _print_node(terminal: Terminal, pipeline: Pipeline, node: Node) -> None:
 def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
     config = node.config
     facts: list[tuple[str, str]] = []
-    if isinstance(config, FileSourceConfig | FileSinkConfig):
+    if isinstance(config, AssetSourceConfig):
+        facts.append(("asset", safe("/".join(config.asset))))
+    elif isinstance(config, FileSourceConfig | FileSinkConfig):
         facts.append(("file", safe(config.path)))
     if isinstance(config, AggregateConfig):
         facts.append(("batches", safe(_batches(config))))

@@ -18,7 +18,12 @@ from elspeth_dagster.nodes.map import MapConfig
 from elspeth_dagster.nodes.python import PythonConfig
 from elspeth_dagster.nodes.registry import Kinds, kind_of
 from elspeth_dagster.nodes.sink import CsvSinkConfig, FileSinkConfig, JsonlSinkConfig
-from elspeth_dagster.nodes.source import CsvSourceConfig, FileSourceConfig, JsonlSourceConfig
+from elspeth_dagster.nodes.source import (
+    AssetSourceConfig,
+    CsvSourceConfig,
+    FileSourceConfig,
+    JsonlSourceConfig,
+)
 
 Config = TypeVar("Config", bound=NodeConfig)
 
@@ -33,7 +38,11 @@ _OWN_STEPS: Mapping[str, type[StepConfig]] = {
     "map": MapConfig,
     "python": PythonConfig,
 }
-_OWN_SOURCES: Mapping[str, type[FileSourceConfig]] = {"csv": CsvSourceConfig, "jsonl": JsonlSourceConfig}
+_OWN_SOURCES: Mapping[str, type[FileSourceConfig]] = {
+    "csv": CsvSourceConfig,
+    "jsonl": JsonlSourceConfig,
+    "asset": AssetSourceConfig,
+}
 _OWN_SINKS: Mapping[str, type[FileSinkConfig]] = {"csv": CsvSinkConfig, "jsonl": JsonlSinkConfig}
 
 STEP_KINDS: Final[Kinds[StepConfig]] = Kinds(StepConfig, _OWN_STEPS)

@@ -131,6 +131,41 @@ class JsonlSourceConfig(FileSourceConfig):
         return RowReader(self.parsed_columns, extra=self.extra_columns, from_text=False)
 
 
+class AssetSourceConfig(JsonlSourceConfig):
+    """An existing Dagster asset: the table that it has, as its IO manager loads it.
+
+    Its rows come to this node as a file of JSON lines, which whoever launches the run writes and names.
+    """
+
+    operational: ClassVar[frozenset[str]] = FileSourceConfig.operational | {"path"}
+
+    kind: Literal["asset"]  # type: ignore[assignment] # another kind, read alike
+    asset: list[str] = Field(min_length=1, description="The asset's key: `[warehouse, messages]`.")
+    path: str = Field(default="", exclude=True, description="Not for declarations.")
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """As of any source; and a path, which an asset has none of."""
+        if self.path:
+            yield Mistake(("path",), "An asset has no path: its IO manager knows where it is.")
+            return
+        yield from (one for one in super().mistakes(columns, home) if one.path[:1] != ("path",))
+
+    def file(self, home: Home, *, partition: str | None, run_id: str | None) -> Path:
+        """Where the rows were written for this run.
+
+        Raises:
+            SourceError: nobody wrote them: the run was not launched by Dagster with the asset at hand.
+        """
+        _ = home, partition, run_id
+        if not self.path:
+            raise SourceError(
+                "The rows of the source's asset are not at hand.",
+                where=f"asset {'/'.join(self.asset)}",
+                hint="materialize the pipeline in the code location that has the asset",
+            )
+        return Path(self.path)
+
+
 SourceConfig = Annotated[CsvSourceConfig | JsonlSourceConfig, Field(discriminator="kind")]
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.asking import pool_of
+from elspeth_dagster.orchestration.asset_source import source_inputs, with_table
 from elspeth_dagster.orchestration.checks import check_results, check_specs
 from elspeth_dagster.orchestration.columns import column_types
 from elspeth_dagster.orchestration.keys import asset_keys
@@ -63,6 +64,7 @@ def _node_assets(
     @dg.multi_asset(
         name=op_name(pipeline.name, node.node_id),
         specs=specs,
+        ins=source_inputs(node),
         check_specs=check_specs(node, keys, options.checks),
         required_resource_keys={LANDSCAPE_KEY, *outside_models(pipeline)},
         config_schema=config_schema(node),
@@ -72,15 +74,18 @@ def _node_assets(
         pool=None if pool_of(node.config) is None else options.pool,
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
-    def compute(context: dg.AssetExecutionContext) -> Any:
-        yield from execute(context, node, lambda: _run(context, pipeline, node))
+    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
+        yield from execute(context, node, lambda: _run(context, pipeline, node, inputs))
 
     return compute
 
 
-def _run(context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node) -> Iterator[Any]:
+def _run(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node, inputs: Mapping[str, Any]
+) -> Iterator[Any]:
     keys = context.partition_keys if context.assets_def.partitions_def else [None]
-    reports = {key: run_in_step(context, pipeline, node, partition=key) for key in keys}
+    with with_table(pipeline, node, inputs) as at_hand:
+        reports = {key: run_in_step(context, at_hand, node, partition=key) for key in keys}
     yield from _results(context, pipeline, node, reports)
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
 from elspeth_dagster.nodes.llm import LlmConfig
+from elspeth_dagster.nodes.source import AssetSourceConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.column_lineage import column_lineage
 from elspeth_dagster.orchestration.columns import Types, column_schema
@@ -22,6 +23,7 @@ _KIND_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": ("json", "file"),
     "parquet": ("parquet", "file"),
     "sql": ("sql",),
+    "asset": ("table",),
     "coalesce": ("coalesce", "join"),
 }
 """Where Dagster has an icon under another name. It shows three kinds at most."""
@@ -46,7 +48,7 @@ def spec_of(pipeline: Pipeline, node: Node, key: dg.AssetKey, types: Types) -> d
     options = pipeline.head.dagster
     return dg.AssetSpec(
         key=key,
-        deps=list(dict.fromkeys(upstream_key(pipeline, port) for port in node.inputs)),
+        deps=_deps(pipeline, node),
         description=_description(pipeline, node, key),
         group_name=options.group or pipeline.name,
         kinds=_kinds(pipeline, node),
@@ -75,6 +77,12 @@ def code_version(node: Node) -> str:
     """Changes when, and only when, the node may decide differently."""
     decision = canonical_bytes({"kind": node.kind, **node.decision})
     return plain_hash(decision).hex()[:CODE_VERSION_CHARS]
+
+
+def _deps(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:
+    if isinstance(node.config, AssetSourceConfig):
+        return [dg.AssetKey(node.config.asset)]
+    return list(dict.fromkeys(upstream_key(pipeline, port) for port in node.inputs))
 
 
 def _kinds(pipeline: Pipeline, node: Node) -> set[str]:

@@ -35,7 +35,6 @@ from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.asking import asking
-from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.graph import Pipeline
 from elspeth_dagster.runtime.garbage import old_objects_left_alone
 from elspeth_dagster.runtime.handover import adopt, hand_on
@@ -43,6 +42,7 @@ from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
 from elspeth_dagster.runtime.proofs import Proofs, prove
 from elspeth_dagster.runtime.scope import Scope, scope_of
+from elspeth_dagster.runtime.source_run import source_path
 from elspeth_dagster.runtime.tally import Tally
 from elspeth_dagster.runtime.work import Model, Work
 
@@ -183,7 +183,7 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
         balance=balance,
         lost=_lost(work),
         artifact=artifact,
-        source_path=_source_path(work),
+        source_path=source_path(work),
         batches=_batches(work),
         seal=seal,
         proofs=prove(work, seal, artifact, arrived=balance.arrived),
@@ -277,13 +277,6 @@ def _batches(work: Work) -> tuple[TriggerSummary, ...]:
     with work.database.read() as connection:
         summaries = trigger_summaries(connection, work.handle.run_id)
     return tuple(one for one in summaries if one.node_id == work.node.node_id)
-
-
-def _source_path(work: Work) -> Path | None:
-    config = work.node.config
-    if not isinstance(config, FileSourceConfig):
-        return None
-    return config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
 
 
 def _registration(pipeline: Pipeline, run: RunIdentity, scope: Scope) -> RunRegistration:

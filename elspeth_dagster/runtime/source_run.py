@@ -175,3 +175,11 @@ def _too_large(size_bytes: int) -> Violation:
         "row_too_large",
         f"The row takes {size_bytes} bytes; at most {PAYLOAD_BYTES_MAX} are kept.",
     )
+
+
+def source_path(work: Work) -> Path | None:
+    """The file that a source read; None for what has none, and for the copy of an asset's table."""
+    config = work.node.config
+    if not isinstance(config, FileSourceConfig) or config.kind == "asset":
+        return None
+    return config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
