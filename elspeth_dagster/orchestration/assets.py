@@ -5,7 +5,7 @@ result's summary.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -20,11 +20,12 @@ from elspeth_dagster.orchestration.metadata import data_version, materialization
 from elspeth_dagster.orchestration.partitioning import backfill_policy, partitions_def
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
 from elspeth_dagster.orchestration.specs import spec_of
-from elspeth_dagster.orchestration.step import run_in_step
 from elspeth_dagster.orchestration.story import story
 from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.launched import outside_models
-from elspeth_dagster.runtime.node_run import NodeReport
+
+if TYPE_CHECKING:
+    from elspeth_dagster.runtime.node_run import NodeReport
 
 NodeRun = Callable[[], Iterator[Any]]
 """Runs a node, and yields what it has to say to Dagster."""
@@ -83,6 +84,9 @@ def _node_assets(
 def _run(
     context: dg.AssetExecutionContext, pipeline: Pipeline, node: Node, inputs: Mapping[str, Any]
 ) -> Iterator[Any]:
+    # What a run needs and a definition does not: the database's toolkit, the pools.
+    from elspeth_dagster.orchestration.step import run_in_step  # noqa: PLC0415
+
     keys = context.partition_keys if context.assets_def.partitions_def else [None]
     with with_table(pipeline, node, inputs) as at_hand:
         reports = {key: run_in_step(context, at_hand, node, partition=key) for key in keys}
@@ -96,7 +100,7 @@ def _results(
     context: dg.AssetExecutionContext,
     pipeline: Pipeline,
     node: Node,
-    reports: Mapping[str | None, NodeReport],
+    reports: "Mapping[str | None, NodeReport]",
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A materialization of each port; where a run has several partitions, each of them has its own metadata."""
     ports: Sequence[str | None] = [None] if node.ports in {(OUT_PORT,), ()} else node.ports

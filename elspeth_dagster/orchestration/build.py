@@ -10,7 +10,7 @@ from elspeth_dagster.orchestration.automation import schedule
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
-from elspeth_dagster.orchestration.tending import runs_sensor
+from elspeth_dagster.orchestration.runs_sensor import runs_sensor
 from elspeth_dagster.orchestration.watch import watch_sensor
 from elspeth_dagster.pipeline import Pipeline, load_pipeline
 from elspeth_dagster.pipeline.graph import SOURCE

@@ -4,16 +4,20 @@ The balance is of every asset; the others are of a node, and stand on its first 
 ports it has.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from elspeth_dagster.nodes.asking import pool_of
 from elspeth_dagster.pipeline import Node
 from elspeth_dagster.pipeline.spec import Checks, ErrorRate
-from elspeth_dagster.runtime.node_run import NodeReport
+
+if TYPE_CHECKING:
+    from elspeth_dagster.runtime.node_run import NodeReport
 
 LOST_SHOWN_MAX: Final = 20
 FINDINGS_SHOWN_MAX: Final = 20

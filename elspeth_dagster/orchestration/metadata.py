@@ -1,18 +1,22 @@
 """A node's report as Dagster metadata: plain numbers so that they plot, tables where a person compares."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from elspeth_dagster.landscape.batch_reads import TriggerSummary
-from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.pipeline import Node
-from elspeth_dagster.runtime.node_run import NodeReport
+
+if TYPE_CHECKING:
+    from elspeth_dagster.landscape.batch_reads import TriggerSummary
+    from elspeth_dagster.landscape.seals import Seal
+    from elspeth_dagster.runtime.node_run import NodeReport
 
 TOP_FAILURES_MAX = 10
 RUN_KEY = "elspeth/run_id"

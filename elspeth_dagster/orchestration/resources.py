@@ -2,19 +2,23 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field, ValidationError
 
 from elspeth_dagster.errors import LaunchError
-from elspeth_dagster.landscape.database import Database, shown_url, url_secrets
-from elspeth_dagster.landscape.patience import AWAY_S_MAX
-from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.llm import ModelSettings, resolve_key
 from elspeth_dagster.model.clock import SystemClock
 
+if TYPE_CHECKING:
+    from elspeth_dagster.landscape.database import Database
+    from elspeth_dagster.landscape.writer import LandscapeWriter
+
+_MAY_HOLD_SECRETS = re.compile("@|password", re.IGNORECASE)
 LANDSCAPE_VARIABLE = "ELSPETH_LANDSCAPE_URL"
 LANDSCAPE_KEY = "landscape"
 """The resource key that every pipeline's assets ask for."""
@@ -41,7 +45,12 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             LaunchError: there is one.
         """
-        if self.url and not isinstance(self.url, dg.EnvVar) and url_secrets(self.url):
+        if not self.url or isinstance(self.url, dg.EnvVar) or not _MAY_HOLD_SECRETS.search(self.url):
+            return
+        # A location loads without the database's toolkit where it can.
+        from elspeth_dagster.landscape.database import shown_url, url_secrets  # noqa: PLC0415
+
+        if url_secrets(self.url):
             raise LaunchError(
                 "The Landscape's URL holds a password, and Dagster stores a resource's configuration with every job.",
                 where=f"LandscapeResource(url={shown_url(self.url)!r})",
@@ -49,12 +58,15 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[tuple[Database, LandscapeWriter]]:
+    def session(self) -> "Iterator[tuple[Database, LandscapeWriter]]":
         """An open Landscape and this process's writer to it; made on first use.
 
         Raises:
             LandscapeError: it cannot be opened, or is of another version.
         """
+        from elspeth_dagster.landscape.patience import AWAY_S_MAX  # noqa: PLC0415 - as above
+        from elspeth_dagster.landscape.writer import LandscapeWriter  # noqa: PLC0415
+
         with self.database(patience_s=AWAY_S_MAX) as database:
             writer = LandscapeWriter(database, clock=SystemClock())
             try:
@@ -63,7 +75,7 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 writer.close()
 
     @contextlib.contextmanager
-    def database(self, *, patience_s: float = 0.0) -> Iterator[Database]:
+    def database(self, *, patience_s: float = 0.0) -> "Iterator[Database]":
         """An open Landscape, for who reads, or writes what is no node's; made on first use.
 
         One that is away is waited for for ``patience_s``.
@@ -71,6 +83,8 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             LandscapeError: it cannot be opened, or is of another version.
         """
+        from elspeth_dagster.landscape.database import Database  # noqa: PLC0415 - as above
+
         database = Database(self.resolved_url(), patience_s=patience_s)
         try:
             database.ensure_schema()

@@ -1,10 +1,15 @@
 """A materialization in a few sentences, for whoever opens the asset's page and asks what happened."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 from elspeth_dagster.pipeline import Node, Pipeline, Port
-from elspeth_dagster.runtime.node_run import NodeReport
+
+if TYPE_CHECKING:
+    from elspeth_dagster.runtime.node_run import NodeReport
 
 
 def story(pipeline: Pipeline, node: Node, report: NodeReport) -> str:

@@ -10,7 +10,6 @@ import datetime as dt
 import socket
 from typing import Final
 
-import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from elspeth_dagster.landscape.abandoned import OpenAttempts, free, open_attempts
@@ -19,12 +18,9 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.landscape.registration import close_attempt
 from elspeth_dagster.landscape.status import finished_status, is_over_budget
-from elspeth_dagster.model.clock import Clock, SystemClock, timestamp
+from elspeth_dagster.model.clock import Clock, timestamp
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.orchestration.liveness import PROCESS_TAG, process_exists
-from elspeth_dagster.orchestration.resources import LandscapeResource
-
-INTERVAL_S: Final = 30
 
 _ENDS: Final = {
     DagsterRunStatus.FAILURE: (RunStatus.FAILED, "the Dagster run failed"),
@@ -104,17 +100,3 @@ def _close_as(
         counts=dict(run_balance(database, run_id).outcomes),
         clock=clock,
     )
-
-
-@dg.sensor(
-    name="elspeth_runs",
-    minimum_interval_seconds=INTERVAL_S,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Closes runs in the Landscape when Dagster's have ended; reports runs as failed whose heartbeat "
-    f"stopped for {STALE_S:.0f} s, and frees what they held.",
-)
-def runs_sensor(context: dg.SensorEvaluationContext, landscape: LandscapeResource) -> dg.SkipReason:
-    """Tend to every run of this Landscape that is open. Never launches anything by itself."""
-    with landscape.database() as database:
-        done = tend(context.instance, database, clock=SystemClock())
-    return dg.SkipReason("; ".join(done) or "Nothing to tend to.")

@@ -20,7 +20,8 @@ from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.model.clock import SystemClock, timestamp
 from elspeth_dagster.orchestration.build import shared_definitions
 from elspeth_dagster.orchestration.resources import LandscapeResource
-from elspeth_dagster.orchestration.tending import is_dead, runs_sensor, tend
+from elspeth_dagster.orchestration.runs_sensor import runs_sensor
+from elspeth_dagster.orchestration.tending import is_dead, tend
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.support import Project, mood_pipeline, write_csv
 

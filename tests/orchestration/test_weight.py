@@ -1,0 +1,87 @@
+"""A code location loads quickly: what only a run needs, the run imports. Times are the processor's, best of some."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+IMPORT_S_MAX = 0.15
+DEFINITIONS_S_MAX = 3.0
+SHARED_MACHINE = 2
+"""A machine that does other things too takes more of its processor for the same."""
+
+TRIES = 3
+PIPELINES = 20
+
+
+def best_of(code: str) -> float:
+    def once() -> float:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return float(done.stdout.splitlines()[-1])
+
+    return min(once() for _ in range(TRIES))
+
+
+def test_the_component_costs_little_beyond_dagster() -> None:
+    seconds = best_of(
+        "import time, dagster, dagster.components\nfrom dagster.components.utils import translation\n"
+        "began = time.process_time()\nfrom elspeth_dagster import PipelineComponent, build_definitions\n"
+        "print(time.process_time() - began)"
+    )
+    assert seconds <= IMPORT_S_MAX * SHARED_MACHINE
+
+
+def test_a_location_loads_without_what_only_a_run_needs() -> None:
+    code = (
+        "import sys\nfrom elspeth_dagster import *\n"
+        "print(sorted({'openai', 'pandas', 'alembic', 'aiohttp', 'pyarrow'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def _declaration(number: int) -> dict[str, Any]:
+    """Twenty nodes: a source, sixteen steps in a row, a gate, two sinks."""
+    steps: dict[str, Any] = {}
+    before = "source"
+    for index in range(16):
+        steps[f"step_{index}"] = {"kind": "map", "from": before, "set": {f"x{index}": "row.id + 1"}}
+        if index % 4 == 0:
+            steps[f"step_{index}"] = {
+                "kind": "llm",
+                "from": before,
+                "prompt": "How? {{ row.text }}",
+                "answer": {f"m{index}": {"enum": ["a", "b"]}},
+            }
+        before = f"step_{index}"
+    steps["gate"] = {"kind": "gate", "from": before, "routes": {"a": "row.m0 == 'a'"}, "otherwise": "b"}
+    return {
+        "name": f"pipeline_{number}",
+        "models": {"default": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": None}},
+        "source": {"kind": "csv", "path": "in.csv", "columns": {"id": "int", "text": "str"}},
+        "steps": steps,
+        "sinks": {
+            name: {"kind": "csv", "from": f"gate.{name}", "path": f"{name}.csv"} for name in ("a", "b")
+        },
+    }
+
+
+def test_twenty_pipelines_of_twenty_nodes_load_in_three_seconds(tmp_path: Path) -> None:
+    for number in range(PIPELINES):
+        (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(_declaration(number)))
+    seconds = best_of(
+        "import time, dagster as dg\n"
+        "from elspeth_dagster.orchestration.build import pipeline_definitions, shared_definitions\n"
+        "from elspeth_dagster import load_pipeline\n"
+        "began = time.process_time()\n"
+        f"files = [f'{tmp_path}/{{number}}.yaml' for number in range({PIPELINES})]\n"
+        "parts = [pipeline_definitions(load_pipeline(file)) for file in files]\n"
+        "defs = dg.Definitions.merge(*parts, shared_definitions())\n"
+        "defs.get_repository_def().load_all_definitions()\n"
+        "print(time.process_time() - began)"
+    )
+    assert seconds <= DEFINITIONS_S_MAX
