@@ -79,6 +79,13 @@ SCENARIOS = {
         efficiency=0.93,
         waste=0.05,
     ),
+    "in-debt": Scenario(
+        title="the same, and run into debt",
+        server=lambda: TokenBucket(Steps((0, 100)), burst=10, charges=True, debt_max=1000),
+        efficiency=0.93,
+        waste=0.05,
+        worlds=(replace(AT_ONCE, rejection_s=0.030, wakes_late_s=0.020), AT_ONCE),
+    ),
     "slow": Scenario(
         title="1 s lognormal latency, 100/s",
         server=_bucket((0, 100)),

@@ -32,27 +32,24 @@ OVERFLOWED, PROBED_MOST = 1.2, 1.15
 FLOOR_EPOCHS = 3
 """What was accepted during a probe bounds the limit from below, for so many epochs."""
 
-PATIENCE, PATIENCE_MAX = 1.5, 5.0
-REGULAR = 0.9
+PATIENCE, PATIENCE_MAX, REGULAR = 1.5, 5.0, 0.9
 """A probe that found nothing makes the next one wait so much longer; each regular rejection takes some of that back."""
 
-FELL_REJECTIONS = 2.5
-FELL_TO = 0.85
-FALL_MOST = 0.5
-FELL_KNOWN = 8.0
+FELL_REJECTIONS, FELL_TO, FALL_MOST, FELL_KNOWN = 2.5, 0.85, 0.5, 8.0
 """So many rejections close together and so much less accepted: the limit fell; by no more than half at a time."""
+
+HOLD_MORE_MAX = 10
+"""The longest that a wave of rejections makes the pool wait, in tokens' times: few buckets hold more."""
 
 CALM = 1.15
 """What an edge costs is typical only if it was met at little more than the known rate."""
 
-SLACK_S = 0.01
-"""Event loops wake up late by up to this; what was missed is made up for. Beyond it something else held the pool."""
+SLACK_S, SLACK_TOKENS, SLACK_MAX_S = 0.01, 5.0, 0.05
+"""Event loops wake up late, busy ones very; a few tokens are made up for. Beyond that something else held the pool."""
 
-SETTLING_S = 1.0
-"""Rejections nearer than this while the rate is not known are the search for it, and say nothing about others."""
-
-IDLE_S = 1.0
-"""After so long without work the bucket is full again, and a count across the gap says nothing."""
+SETTLING_S, IDLE_S = 1.0, 1.0
+"""Rejections nearer than this while the rate is not known are the search for it, and say nothing about others. After
+so long without work the bucket is full, and a count across the gap says nothing."""
 
 
 class AdaptiveController:
@@ -100,10 +97,10 @@ class AdaptiveController:
             late_s = now - self._next_s
             if late_s > IDLE_S:
                 self._idle_s = self._epochs.trouble_s = now
-            elif late_s <= SLACK_S and self._epochs.came_through(now):
+            elif late_s <= self._slack_s() and self._epochs.came_through(now):
                 self._grow(self._rate, now)
         self._last_sent_s = now
-        self._next_s = max(self._next_s, now - SLACK_S) + self._spacing_s()
+        self._next_s = max(self._next_s, now - self._slack_s()) + self._spacing_s()
 
     def succeeded(self, now: float, sent_at: float, headers: Mapping[str, str]) -> None:
         """Count it; it was accepted."""
@@ -128,6 +125,7 @@ class AdaptiveController:
             self._react(now, retry_after)
         else:
             self._check_fall(now)
+            self._hold_longer(now)
         self._read(headers, now)
 
     def dropped(self, now: float, sent_at: float) -> None:  # noqa: ARG002 - the seam's
@@ -136,10 +134,7 @@ class AdaptiveController:
 
     def _read(self, headers: Mapping[str, str], now: float) -> None:
         """Believe an announced limit at once; what happens at its edge shows whether it is true."""
-        if not headers:
-            return
-        found = self._rate if self._known >= KNOWN_SURELY else None
-        limit = self._announced.news(headers, found=found)
+        limit = self._announced.news(headers, found=self._rate if self._known >= KNOWN_SURELY else None)
         if limit is not None:
             self._known, self._patience = KNOWN_SURELY, 1.0
             self._crowd.disperse()
@@ -168,8 +163,7 @@ class AdaptiveController:
         is_calm = self._known >= KNOWN_SURELY and rate < CALM * self._base
         self._epochs.open(sent_s, now_s=now, rate=rate, is_calm=is_calm)
         self._floor_epochs -= 1
-        if self._floor_epochs <= 0:
-            self._floor = 0.0
+        self._floor = self._floor if self._floor_epochs > 0 else 0.0
 
     def _find_rate(self, rate: float, now: float, sent_s: float) -> None:
         rhythm = self._rhythm(rate)
@@ -267,6 +261,13 @@ class AdaptiveController:
         self._held_s = min(hold_s, self._longest_s)
         self._next_s = max(min(self._next_s, now + self._longest_s), now + self._held_s)
 
+    def _hold_longer(self, now: float) -> None:
+        """Another of the same epoch: where it cost a token, that must flow in; else the bucket takes up the wait."""
+        if self._epochs.burst <= HOLD_MORE_MAX:
+            more_s = min(self._spacing_s(), max(0.0, self._longest_s - self._held_s))
+            self._held_s += more_s
+            self._next_s = min(max(self._next_s, now) + more_s, now + self._longest_s)
+
     # Values
 
     def _rhythm(self, rate: float) -> Rhythm:
@@ -287,7 +288,12 @@ class AdaptiveController:
         self._rate = min(max(rate, 1 / self._longest_s), 1 / max(self._shortest_s, 1e-6))
         return self._rate
 
+    def _slack_s(self) -> float:
+        return min(SLACK_S + SLACK_TOKENS * self._spacing_s(), SLACK_MAX_S)
+
     def _spacing_s(self) -> float:
-        if self._rate is None:
-            return self._shortest_s
-        return min(max(1 / self._rate, self._shortest_s), self._longest_s)
+        return (
+            self._shortest_s
+            if self._rate is None
+            else min(max(1 / self._rate, self._shortest_s), self._longest_s)
+        )

@@ -21,7 +21,8 @@ class Epochs:
     """Keeps the marks: when the requests were sent that were rejected. ``reacted_s`` is when the pool last reacted.
 
     ``newest_s`` is the youngest request known to be rejected, ``ended_s`` the one before it; ``trouble_s`` the mark
-    that opened the first of ``troubles`` epochs close together. ``streak`` counts reactions that did not help.
+    that opened the first of ``troubles`` epochs close together. ``streak`` counts reactions that did not help,
+    ``burst`` the rejections of the present epoch.
     """
 
     def __init__(self, meter: LimitMeter) -> None:
@@ -31,7 +32,7 @@ class Epochs:
         self.trouble_s, self.troubles = -math.inf, 0
         self.streak = 0
         self.burst_mean = 1.0
-        self._burst, self._is_calm = 0, False
+        self.burst, self._is_calm = 0, False
         self._mark_s = -math.inf
         self._resumed_s: float | None = None  # the first request after the last reaction ...
         self._is_through = False  # ... and whether one since then was accepted
@@ -56,16 +57,16 @@ class Epochs:
         opens = sent_s > self.reacted_s
         self._meter.rejected(sent_s, now_s=now_s, is_first=opens)
         self.ended_s, self.newest_s = self.newest_s, max(self.newest_s, sent_s)
-        self._burst += 1
+        self.burst += 1
         return opens
 
     def open(self, sent_s: float, *, now_s: float, rate: float, is_calm: bool) -> None:
         """Begin an epoch; ``is_calm``: its edge was met at little more than a known rate, so its cost is typical."""
         is_dense = sent_s - self._mark_s < max(DENSE_TOKENS / rate, DENSE_NEWS * self._meter.news_s)
         if self._is_calm and not is_dense:
-            more = min(self._burst - 1, BURST_MAX) - self.burst_mean
+            more = min(self.burst - 1, BURST_MAX) - self.burst_mean
             self.burst_mean += more * (BURST_WEIGHT_UP if more > 0 else BURST_WEIGHT_DOWN)
-        self._burst, self._is_calm = 1, is_calm
+        self.burst, self._is_calm = 1, is_calm
         if not is_dense:
             self.trouble_s, self.troubles = sent_s, 0
         self.troubles += 1
@@ -75,7 +76,7 @@ class Epochs:
 
     def begin(self, sent_s: float) -> None:
         """The first rejection of all."""
-        self.trouble_s, self.troubles, self._burst, self._mark_s = sent_s, 1, 1, sent_s
+        self.trouble_s, self.troubles, self.burst, self._mark_s = sent_s, 1, 1, sent_s
 
     def reacted(self, now_s: float) -> None:
         """The pool reacts now; what was sent before says nothing about it."""

@@ -26,7 +26,7 @@ CYCLE_EXTRA_TOKENS = 60.0
 """The cycle is longer by this for each further rejection that one edge costs, as where 429s cost tokens."""
 
 CYCLE_MAX_S = 8.0
-CYCLE_NEWS = 1.6
+CYCLE_NEWS = 2.0
 """A cycle is at least so many times longer than rejections take to come back."""
 
 CYCLE_UNSURE_TOKENS = 8.0

@@ -50,9 +50,8 @@ def test_a_server_that_is_down_is_asked_once_in_the_longest_delay() -> None:
 def test_it_never_stalls_whatever_the_limit_the_latency_and_the_pool(
     rate: float, latency_s: float, pool_size: int, burst: float, world: World
 ) -> None:
-    until_s = max(60.0, 10 * latency_s, 40 / rate)
-    if rate * until_s > 20_000:
-        until_s = 20_000 / rate + 3 * latency_s
+    possible = min(rate, pool_size / latency_s)
+    until_s = min(max(60.0, 20 * latency_s, 40 / rate), 20_000 / possible + 20 * latency_s)
 
     outcome = run(
         TokenBucket(Steps((0, rate)), burst=burst),
@@ -62,7 +61,6 @@ def test_it_never_stalls_whatever_the_limit_the_latency_and_the_pool(
         world=world,
     )
 
-    possible = min(rate, pool_size / latency_s)
     (second_half,) = outcome.accepted_between(until_s / 2, until_s)
     assert second_half >= 0.4 * possible * until_s / 2 - 2
 
