@@ -7,6 +7,7 @@ import dagster as dg
 
 from elspeth_dagster.orchestration.assets import ChangeSpec, Execute, as_is, just_run, pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
+from elspeth_dagster.orchestration.executors import executor_of
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
@@ -61,7 +62,7 @@ def pipeline_job(pipeline: Pipeline) -> Any:
         name=pipeline.name,
         selection=dg.AssetSelection.assets(*keys),
         description=pipeline.head.description,
-        executor_def=_executor(pipeline),
+        executor_def=executor_of(pipeline.head.execution),
         tags=_tags(pipeline),
     )
 
@@ -70,13 +71,6 @@ def _tags(pipeline: Pipeline) -> dict[str, str]:
     """What finds the declaration again when a run is to be resumed."""
     file = pipeline.places.file
     return {"elspeth/pipeline": pipeline.name} | ({} if file is None else {"elspeth/file": str(file)})
-
-
-def _executor(pipeline: Pipeline) -> dg.ExecutorDefinition:
-    if pipeline.head.execution.executor == "in_process":
-        return dg.in_process_executor
-    start = {"forkserver": {"preload_modules": ["elspeth_dagster.orchestration.assets"]}}
-    return dg.multiprocess_executor.configured({"start_method": start})
 
 
 def run_config(pipeline: Pipeline, *, limit: int | None) -> dict[str, object]:

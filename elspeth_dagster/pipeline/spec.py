@@ -6,7 +6,7 @@ import keyword
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.suggest import suggest
@@ -37,6 +37,8 @@ _KEPT_BY_DAGSTER: Final = frozenset(
 """A job cannot have these names, nor a keyword of Python."""
 
 _GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
+EXECUTORS: Final = ("in_process", "multiprocess", "location", "celery", "k8s", "docker")
+_IMPORT_PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _CRON: Final = re.compile(r"@[a-z]+|[^\s@]+(\s+[^\s@]+){4}")
 
 
@@ -58,6 +60,15 @@ def _checked_owner(owner: str) -> str:
     if not (owner.startswith("team:") and len(owner) > len("team:")) and "@" not in owner[1:-1]:
         raise ValueError(f"The owner {owner[:60]!r} must be `team:name` or an e-mail address.")
     return owner
+
+
+def _checked_executor(executor: str) -> str:
+    if executor not in EXECUTORS and not _IMPORT_PATH.fullmatch(executor):
+        known = ", ".join(EXECUTORS)
+        raise ValueError(
+            f"There is no executor {executor[:60]!r}.{suggest(executor, EXECUTORS)} Executors: {known}, or module:name."
+        )
+    return executor
 
 
 def _checked_cron(schedule: str) -> str:
@@ -87,8 +98,13 @@ class _Part(BaseModel):
 class Execution(_Part):
     """How Dagster runs the nodes."""
 
-    executor: Literal["in_process", "multiprocess"] = Field(
-        default="in_process", description="`multiprocess` runs sibling branches in processes of their own."
+    executor: Annotated[str, AfterValidator(_checked_executor)] = Field(
+        default="in_process",
+        description="`in_process`, `multiprocess` (sibling branches in processes of their own), `celery`, `k8s`, "
+        "`docker`, `location` (the code location's own), or an executor's import path as `module:name`.",
+    )
+    config: dict[str, JsonValue] = Field(
+        default_factory=dict, description="The executor's own settings, as Dagster documents them."
     )
 
 
