@@ -123,7 +123,7 @@ def test_ten_mistakes_are_told_together_in_the_order_of_the_file(mistakes: Mista
         (
             "sinks:",
             "execution: {executor: multi}\nsinks:",
-            "23: execution.executor: 'multi' is none of in_process, multiprocess.",
+            "23: execution.executor: There is no executor 'multi'.",
         ),
         ("sinks:", "schedule: daily\nsinks:", "23: schedule: A schedule is a cron expression"),
         ("sinks:", "dagster: {owners: [me]}\nsinks:", "23: dagster.owners.0: The owner 'me' must be"),
