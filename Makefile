@@ -47,8 +47,8 @@ bench: bench-llm bench-rows bench-client bench-clients bench-rate ## the figures
 bench-llm: $(STAMP) ## 100 rows, one query each, 50 ms, pool of 20
 	@$(BIN)/python benchmarks/llm_step.py
 
-bench-rows: $(STAMP) ## 100,000 rows through csv -> map -> gate -> csv, fully audited
-	@$(BIN)/python benchmarks/audited_rows.py
+bench-rows: $(STAMP) ## 100,000 rows through csv -> map -> gate -> csv, fully audited, beside plain inserts
+	@$(BIN)/python -m benchmarks.audited_rows
 
 bench-client: $(STAMP) ## calls a second of one process, alone and with the whole audit
 	@$(BIN)/python -m benchmarks.bench_client_speed

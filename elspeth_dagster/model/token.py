@@ -12,7 +12,7 @@ class Token(NamedTuple):
     ``error_json`` is set when it left that node as a failed row; ``completed_at`` is when it left (a source: None).
     ``branch`` is the innermost branch that it is on.
 
-    A tuple, since one is made for each row at each node: a frozen dataclass takes three times as long to make.
+    A tuple, since one is made for each row at each node: a frozen dataclass takes twice as long to make.
     """
 
     token_id: str
