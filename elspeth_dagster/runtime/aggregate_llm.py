@@ -24,9 +24,10 @@ from elspeth_dagster.nodes.batch_llm import LlmRunConfig, batch_row
 from elspeth_dagster.nodes.batch_run import BatchResult
 from elspeth_dagster.nodes.llm_question import failed_queries
 from elspeth_dagster.runtime.asking_pool import AskingPool, Entries, asked_span_s, asking_pool
+from elspeth_dagster.runtime.batch_end import settle_batch
 from elspeth_dagster.runtime.batch_feed import BatchFeed
 from elspeth_dagster.runtime.batch_states import open_members, open_output
-from elspeth_dagster.runtime.batches import Batch, settle_batch
+from elspeth_dagster.runtime.batches import Batch
 from elspeth_dagster.runtime.llm_rows import Fate, RowWork
 from elspeth_dagster.runtime.step_run import row_of
 from elspeth_dagster.runtime.work import Work

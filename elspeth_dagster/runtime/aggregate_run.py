@@ -6,8 +6,8 @@ import time
 
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.batch_run import BatchDecider
+from elspeth_dagster.runtime.batch_end import settle_batch
 from elspeth_dagster.runtime.batch_feed import BatchFeed
-from elspeth_dagster.runtime.batches import settle_batch
 from elspeth_dagster.runtime.step_run import row_of
 from elspeth_dagster.runtime.work import Work
 

@@ -105,6 +105,20 @@ def test_a_prompt_over_the_batch_is_under_the_state_of_the_row_that_it_becomes(p
     assert findings(project) == []
 
 
+def test_the_row_of_an_answer_about_a_group_begins_with_the_groups_fields(project: Project) -> None:
+    with FakeModelServer() as server:
+        declared = asked(server.base_url, {"prompt": SUMMARY, "answer": LEVEL}, group_by=["third"])
+        declared["steps"]["thirds"] = {"kind": "map", "from": "source", "set": {"third": "row.id % 3"}}
+        declared["steps"]["gather"] = {**declared["steps"]["gather"], "from": "thirds"}
+        declared["sinks"]["out"] |= {"kind": "csv", "path": "out.csv"}
+        project.declare(declared)
+        assert project.run().success
+    rows = project.csv("out.csv")
+    assert list(rows[0]) == ["third", "level"]
+    assert [row["third"] for row in rows] == ["0", "1", "2"] * 4
+    assert findings(project) == []
+
+
 def test_a_member_that_fails_fails_its_batch_and_what_is_lost_is_not_paid_for(project: Project) -> None:
     with FakeModelServer(FakeModelSettings(rules=(Rule("severity? row-11.", Fault.REFUSAL),))) as server:
         run = {"queries": QUERIES, "pool": {"pool_size": 1}}
