@@ -87,7 +87,9 @@ class _Batches:
 
     def _rows(self) -> Iterator[tuple[str, RowWork]]:
         """What is asked about, pulled by the pool as it has room: the members of each batch, or the batch."""
-        for batch in BatchFeed(self._work, self._config, _admit, prepare=self._prepare).batches():
+        for batch in BatchFeed(
+            self._work, self._config, _admit, submit=self._work.submit, prepare=self._prepare
+        ).batches():
             asked = _Asked(batch, left=1 if batch.output is not None else len(batch.members))
             self._open[batch.batch_id] = asked
             if batch.output is not None:

@@ -15,6 +15,7 @@ from elspeth_dagster.landscape.earlier import finished_tokens
 from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, count_waiting
 from elspeth_dagster.model import ids
+from elspeth_dagster.model.clock import new_salts
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.model.token import Token
@@ -28,7 +29,13 @@ from elspeth_dagster.runtime.work import Work, pages
 OPEN_BYTES_MAX: Final = 512 * 1024 * 1024
 """Rows that wait in open batches, all groups together: they are in memory."""
 
+SALTS_AT_ONCE: Final = 256
+"""Asking the system's generator lets go of the interpreter, and waits for it as long as another thread likes."""
+
 Admit = Callable[[Row], Rejected | None]
+
+Submit = Callable[[Unit], None]
+"""Hands a unit on to be written, in order."""
 
 Prepare = Callable[[Batch, Unit], None]
 """Adds to the unit of a firing batch what must be durable with it."""
@@ -38,14 +45,22 @@ class BatchFeed:
     """Reads a node's input once. ``admit`` says which rows can be in no batch: these fail alone."""
 
     def __init__(
-        self, work: Work, config: AggregateConfig, admit: Admit, *, prepare: Prepare | None = None
+        self,
+        work: Work,
+        config: AggregateConfig,
+        admit: Admit,
+        *,
+        submit: Submit,
+        prepare: Prepare | None = None,
     ) -> None:
         self._work = work
         self._config = config
         self._admit = admit
+        self._submit = submit
         self._prepare = prepare
         self._cutter: Cutter[Token] = Cutter(config.triggers(), config.group_by)
         self._open_bytes = 0
+        self._salts: list[bytes] = []
 
     def batches(self) -> Iterator[Batch]:
         """Every batch that is not done with, each recorded as fired, though maybe not durable yet.
@@ -107,14 +122,19 @@ class BatchFeed:
     def _fired(self, cuts: Iterable[Cut[Token]]) -> Iterator[Batch]:
         for cut in cuts:
             self._open_bytes -= sum(len(token.body) for token in cut.members)
-            fired = fire(self._work, cut)
+            fired = fire(self._work, cut, fresh_salt=self._fresh_salt())
             if fired is None:
                 continue
             batch, unit = fired
             if self._prepare is not None:
                 self._prepare(batch, unit)
-            self._work.submit(unit)
+            self._submit(unit)
             yield batch
+
+    def _fresh_salt(self) -> bytes:
+        if not self._salts:
+            self._salts = new_salts(SALTS_AT_ONCE)
+        return self._salts.pop()
 
     def _refuse(self, token: Token, why: Rejected) -> None:
         """A row that can be in no batch fails by itself."""
@@ -136,5 +156,5 @@ class BatchFeed:
             ),
         )
         work.tally.rows_in += 1
-        work.submit(unit)
+        self._submit(unit)
         work.judge_errors(self._config.max_error_rate)

@@ -13,7 +13,6 @@ from elspeth_dagster.landscape.batches import recorded_batch
 from elspeth_dagster.landscape.records import Record, Unit, opened, sealed
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes
-from elspeth_dagster.model.clock import new_salts
 from elspeth_dagster.model.outcome import BatchStatus
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
@@ -56,7 +55,7 @@ class Batch:
         return self.attempts.get(token.token_id, 0) + 1
 
 
-def fire(work: Work, cut: Cut[Token]) -> tuple[Batch, Unit] | None:
+def fire(work: Work, cut: Cut[Token], *, fresh_salt: bytes) -> tuple[Batch, Unit] | None:
     """The batch, and what must be durable before anything is made of it; None if an earlier execution ended it."""
     handle, now = work.handle, work.now()
     batch_id = ids.batch_id(handle.run_key, handle.node_id, cut.index)
@@ -64,7 +63,7 @@ def fire(work: Work, cut: Cut[Token]) -> tuple[Batch, Unit] | None:
     if earlier is not None and earlier.record is None:
         return None
     unit = Unit()
-    salt = new_salts(1)[0] if earlier is None else earlier.salt
+    salt = fresh_salt if earlier is None else earlier.salt
     unit.insert("row_salts", (batch_id, handle.run_id, salt))
     group_hash = payload(unit, batch_id, salt, canonical_bytes(cut.key)) if cut.key else None
     record = opened(
