@@ -120,10 +120,10 @@ class AggregateConfig(StepConfig):
         return {**super().decision(home), "run": self.run.decision(home)}
 
     def operational_values(self) -> dict[str, JSON]:
-        """The pool of its run, too."""
+        """The pool and the budget of its run, too."""
         values = super().operational_values()
         if isinstance(self.run, LlmRunConfig):
-            values["run"] = {"pool": self.run.pool.model_dump(mode="json")}
+            values["run"] = self.run.operational_values()
         return values
 
     def triggers(self) -> Triggers:

@@ -164,3 +164,13 @@ def test_a_pool_and_a_description_decide_nothing_and_a_prompt_does(load: Load) -
     assert load(asked.replace("from: tidy", "from: tidy\n    description: x")).nodes["total"].decision == base
     assert load(asked.replace("{{ one.text }}", "{{ one.id }}")).nodes["total"].decision != base
     assert load(asked.replace("count: 3", "count: 4")).nodes["total"].decision != base
+
+
+def test_the_pool_and_the_budget_of_what_it_asks_are_recorded_for_each_attempt(load: Load) -> None:
+    asked = SUMMARY.replace("kind: llm,", "kind: llm, pool: {pool_size: 9}, budget_tokens: 500,")
+
+    run = load(TEXT.replace(RUN, asked)).nodes["total"].config.operational_values()["run"]
+
+    assert isinstance(run, dict)
+    assert sorted(run) == ["budget_tokens", "budget_usd", "pool"]
+    assert run["budget_tokens"] == 500
