@@ -91,17 +91,29 @@ def _lost(
         if branch not in group.tokens
     }
     lost: dict[str, dict[str, Fate]] = {group.forked.token_id: {} for group in groups}
-    for token_id, fate in fates(work.database, list(missing), region=region).items():
-        if fate.why == WAITING:
-            raise NodeStoppedError(
-                f"Branch {missing[token_id][1]!r} has not ended: token {token_id} still waits for {fate.node_id!r}.",
-                code="branch_not_ended",
-                where=f"step {work.node.node_id!r}",
-                hint="run the steps of its branches to their end, or resume the run: then it can decide",
-            )
-        forked_id, branch = missing[token_id]
+    found = fates(work.database, list(missing), region=region)
+    for token_id, (forked_id, branch) in missing.items():
+        fate = found.get(token_id)
+        if fate is None or fate.why == WAITING:
+            raise _not_ended(work.node.node_id, token_id, branch, fate)
         lost[forked_id][branch] = fate
     return lost
+
+
+def _not_ended(join_id: str, token_id: str, branch: str, fate: Fate | None) -> NodeStoppedError:
+    if fate is None:
+        return NodeStoppedError(
+            f"Branch {branch!r} has no trace: token {token_id} was not found.",
+            code="branch_vanished",
+            where=f"step {join_id!r}",
+            hint="run `elspeth-dagster verify`: records that were there are gone",
+        )
+    return NodeStoppedError(
+        f"Branch {branch!r} has not ended: token {token_id} still waits for {fate.node_id!r}.",
+        code="branch_not_ended",
+        where=f"step {join_id!r}",
+        hint="run the steps of its branches to their end, or resume the run: then it can decide",
+    )
 
 
 def _region(pipeline: Pipeline, node_id: str) -> Region:

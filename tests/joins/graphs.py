@@ -44,6 +44,7 @@ class Builder:
         self.graph = Graph()
         self.left = STEPS_MAX - 10
         self.count = 0
+        self.numbered = 0
 
     def build(self) -> Graph:
         ports = ["source"]
@@ -77,7 +78,7 @@ class Builder:
         return f"{letter}{self.count}"
 
     def _step(self, ports: list[str], _depth: int = 0) -> list[str]:
-        number = STEPS_MAX - 10 - self.left
+        number, self.numbered = self.numbered, self.numbered + 1
         self.left -= 1
         self.graph.steps[f"s{number}"] = step(number, *ports, **self._common())
         return [f"s{number}"]
@@ -160,3 +161,17 @@ class Builder:
 def graphs(draw: st.DrawFn) -> Graph:
     """Any graph; found again, and made smaller, by its random choices."""
     return Builder(draw(st.randoms(use_true_random=False))).build()
+
+
+class TimelessBuilder(Builder):
+    """Small graphs whose decisions do not depend on how long anything took."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self.left = 8
+
+    def _policy(self, branches: list[str]) -> dict[str, Any]:
+        made = super()._policy(branches)
+        made.pop("timeout_seconds", None)
+        made.pop("quorum_count", None)
+        return {**made, "policy": self.random.choice(["require_all", "best_effort"])}

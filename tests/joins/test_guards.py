@@ -13,6 +13,7 @@ from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model import ids
+from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.runtime import coalesce_run, join_metadata, join_records
 from tests.joins.injected import CLOCK, step
 from tests.noderuns import NodeRuns, node_runs, sink, source_of
@@ -114,6 +115,39 @@ def test_a_join_waits_for_every_step_of_its_branches(tmp_path: Path, policy: str
         run.run("s1", "join", "out")
         assert len(run.rows("out")) == 3
         assert run.findings() == []
+
+
+def test_a_branch_without_a_trace_stops_the_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with node_runs(tmp_path, joined(tmp_path), clock=CLOCK) as run:
+        run.run("source")
+        monkeypatch.setattr(ForkConfig, "ports", lambda _config: ("a",))
+        run.run("split")
+        monkeypatch.undo()
+        run.run("s0", "s1")
+        with pytest.raises(NodeStoppedError) as stopped:
+            run.run("join")
+        assert stopped.value.reason == "branch_vanished"
+        assert "Branch 'b' has no trace: token 11112222-000000000/b was not found." in str(stopped.value)
+
+
+@pytest.mark.parametrize(("failing", "reason"), [(9, None), (16, "error_rate_exceeded")])
+def test_a_join_whose_merges_mostly_fail_stops(tmp_path: Path, failing: int, reason: str | None) -> None:
+    declaration = joined(tmp_path, 30)
+    rows = [
+        {"id": index, "plan": {"s0": {"fail": index < failing, "ms": 1}, "s1": {"ms": 1}}}
+        for index in range(30)
+    ]
+    declaration["source"] = source_of(tmp_path, rows, {"id": "int", "plan": "json"})
+    declaration["steps"]["s0"]["max_error_rate"] = 1.0
+    with node_runs(tmp_path, declaration, clock=CLOCK) as run:
+        run.run(*BEFORE)
+        if reason is None:
+            assert run.run("join")["join"].tally.rows_failed == failing
+            return
+        with pytest.raises(NodeStoppedError) as stopped:
+            run.run("join")
+        assert stopped.value.reason == reason
+        assert "16 of 30 rows failed, most with 'branch_lost' (16)" in str(stopped.value)
 
 
 def test_a_join_that_was_broken_off_goes_on_and_decides_the_same(
