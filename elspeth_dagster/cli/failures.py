@@ -47,14 +47,16 @@ def execute(options: argparse.Namespace) -> int:
 def _print_group(terminal: Terminal, group: FailureGroup) -> None:
     title = terminal.paint(f"{group.node_id}  {group.code}", "bold")
     said = "quarantined" if group.is_quarantine else "failed"
-    if group.went_to is not None:
+    if group.is_late:
+        became = "late: their join was decided, as its policy has it; no failure of the run"
+    elif group.went_to is not None:
         became = f"{'quarantined in' if group.is_quarantine else 'sent to'} {group.went_to}"
     else:
         became = f"{said} and discarded" if group.is_discarded else f"{said}, kept in the Landscape"
     terminal.line(f"{title}  {terminal.paint(counted(group.count, 'row'), 'yellow')}, {became}")
     for example in group.examples:
         row = example.token_id if example.row_index is None else f"row {example.row_index}"
-        said = safe(example.message) if example.message else "no message was kept"
+        said = safe(example.message) if example.message else "" if group.is_late else "no message was kept"
         terminal.wrapped(said, first=f"    {row:<10}  ")
 
 

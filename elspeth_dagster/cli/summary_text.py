@@ -108,6 +108,9 @@ def _ending_row(ending: Ending, failing: set[str | None], paths: dict[str, str])
         note = "quarantined: " if ending.outcome is Outcome.QUARANTINED else "failed: " if is_bad else ""
         place = shown_uri(paths[ending.sink]) if ending.sink in paths else ""
         return [Cell(count, style, is_number=True), Cell(ending.sink, style), Cell(f"{note}{place}", style)]
+    if ending.is_late:
+        said = "came after their join was decided, as its policy has it"
+        return [Cell(count, "dim", is_number=True), Cell("late", "dim"), Cell(said, "dim")]
     style = "yellow" if ending.outcome in LEFT_BEHIND else "dim"
     said = {**LEFT_BEHIND, **WENT_ON}.get(ending.outcome, "")
     return [Cell(count, style, is_number=True), Cell(ending.outcome.value, style), Cell(said, style)]
@@ -121,11 +124,12 @@ def shown_uri(uri: str) -> str:
 
 def print_failures(terminal: Terminal, summary: RunSummary) -> None:
     """What failed, by node and code, each with an example."""
-    if not summary.failures:
+    failures = [group for group in summary.failures if not group.is_late]
+    if not failures:
         return
     terminal.heading("Failed rows")
     rows = []
-    for group in summary.failures[:FAILURES_MAX]:
+    for group in failures[:FAILURES_MAX]:
         example = group.examples[0] if group.examples else None
         row = "" if example is None or example.row_index is None else f"row {example.row_index}"
         said = "" if example is None or not example.message else f": {safe(example.message)}"
@@ -138,7 +142,7 @@ def print_failures(terminal: Terminal, summary: RunSummary) -> None:
             ]
         )
     terminal.table(rows)
-    left = len(summary.failures) - FAILURES_MAX
+    left = len(failures) - FAILURES_MAX
     if left > 0:
         terminal.line(f"  and {left} more kinds")
 

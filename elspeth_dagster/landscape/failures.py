@@ -13,6 +13,7 @@ from elspeth_dagster.landscape.bodies import parsed_body
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.queries import payload_body
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, tokens, validation_errors
+from elspeth_dagster.landscape.status import LATE_ARRIVAL
 from elspeth_dagster.landscape.violation_words import violation_words
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 
@@ -35,6 +36,7 @@ class FailureGroup:
     """Rows that failed at one node for one reason.
 
     ``went_to`` is a sink; None: they end there, kept as failed or, where ``is_discarded``, as their declaration says.
+    ``is_late``: they came to a join that was decided, which is part of its policy and no failure of the run.
     """
 
     node_id: str
@@ -44,6 +46,7 @@ class FailureGroup:
     is_quarantine: bool
     is_discarded: bool
     examples: tuple[Example, ...]
+    is_late: bool = False
 
 
 @dataclass(slots=True)
@@ -75,10 +78,11 @@ def failure_groups(database: Database, run_id: str) -> tuple[FailureGroup, ...]:
             node,
             code,
             found.count,
-            takers.get((node, port)),
+            None if code == LATE_ARRIVAL else takers.get((node, port)),
             is_quarantine=port == INVALID_PORT,
-            is_discarded=node in discarding,
+            is_discarded=node in discarding and code != LATE_ARRIVAL,
             examples=tuple(found.examples),
+            is_late=code == LATE_ARRIVAL,
         )
         for port, counted in ((INVALID_PORT, quarantined), (ERROR_PORT, failed))
         for (node, code), found in counted.items()

@@ -17,7 +17,7 @@ from elspeth_dagster.landscape.joins import JoinSummary, join_summaries
 from elspeth_dagster.landscape.node_summary import NodeSummary, node_summaries
 from elspeth_dagster.landscape.runs import AttemptRecord, RunRecord, attempts_of
 from elspeth_dagster.landscape.schema import artifacts, calls, node_executions, rows, token_outcomes, tokens
-from elspeth_dagster.landscape.status import run_status
+from elspeth_dagster.landscape.status import LATE_ARRIVAL, run_status
 from elspeth_dagster.model.outcome import Outcome, RunStatus
 
 UNKNOWN_CALLS_MAX: Final = 20  # at most a pool's size each time a process dies; more are counted, not listed
@@ -25,11 +25,12 @@ UNKNOWN_CALLS_MAX: Final = 20  # at most a pool's size each time a process dies;
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How many tokens ended in one way."""
+    """How many tokens ended in one way; ``is_late``: at a join that was decided, as its policy has it."""
 
     outcome: Outcome
     sink: str | None
     count: int
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +121,16 @@ def _count(connection: Connection, table: sa.Table, run_id: str) -> int:
 
 def _endings(connection: Connection, run_id: str) -> tuple[Ending, ...]:
     table = token_outcomes
+    is_late = sa.case((table.c.error_code == LATE_ARRIVAL, 1), else_=0).label("is_late")
     question = (
-        sa.select(table.c.outcome, table.c.sink, sa.func.count())
+        sa.select(table.c.outcome, table.c.sink, sa.func.count(), is_late)
         .where(table.c.run_id == run_id)
-        .group_by(table.c.outcome, table.c.sink)
+        .group_by(table.c.outcome, table.c.sink, sa.literal_column("is_late"))
     )
-    found = [Ending(Outcome(outcome), sink, count) for outcome, sink, count in connection.execute(question)]
+    found = [
+        Ending(Outcome(outcome), sink, count, is_late=bool(late))
+        for outcome, sink, count, late in connection.execute(question)
+    ]
     return tuple(sorted(found, key=lambda ending: (ending.sink is None, -ending.count, ending.outcome)))
 
 
@@ -183,7 +188,11 @@ def _row_to_explain(
 ) -> int | None:
     """A row whose story is worth reading: one that failed, else one of the rarest way to end."""
     for group in failures:
-        if not group.is_quarantine and group.examples and group.examples[0].row_index is not None:
+        if (
+            not (group.is_quarantine or group.is_late)
+            and group.examples
+            and group.examples[0].row_index is not None
+        ):
             return group.examples[0].row_index
     if not endings:
         return None
