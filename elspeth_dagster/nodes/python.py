@@ -112,9 +112,8 @@ class Caller:
             return raised(error)
         if not isinstance(made, dict):
             got = type(made).__name__
-            return Rejected(
-                "step_returned_no_row", f"{self.call} returned {got}, not a dict.", facts={"returned": got}
-            )
+            what = "nothing: does it end with `return row`?" if made is None else f"{got}, not a dict."
+            return Rejected("step_returned_no_row", f"{self.call} returned {what}", facts={"returned": got})
         try:
             return Emitted(normalised(made))
         except NotJSONError as error:

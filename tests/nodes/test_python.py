@@ -78,6 +78,13 @@ def test_what_is_no_row_is_the_rows_error(home: Home, returned: str, kind: str) 
     assert (decision.reason, decision.facts) == ("step_returned_no_row", {"returned": kind})
 
 
+def test_a_forgotten_return_is_guessed(home: Home) -> None:
+    decision = _decided(home, "row['x'] = 1")
+
+    assert isinstance(decision, Rejected)
+    assert decision.message == "rules:f returned nothing: does it end with `return row`?"
+
+
 @pytest.mark.parametrize("value", ["float('nan')", "{1}", "b'x'", "2**60", "'\\udc00'", "float('inf')"])
 def test_what_is_no_json_is_refused_with_its_field(home: Home, value: str) -> None:
     decision = _decided(home, f"return {{'a': {{'b': [{value}]}}}}")
