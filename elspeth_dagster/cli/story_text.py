@@ -106,7 +106,8 @@ def _visit(visit: Visit, purged: str) -> Iterator[str]:
     elif visit.routing is not None:
         yield f"{node} sent it to {visit.routing.port} because {_because(visit.routing)}."
     elif visit.calls:
-        yield f"{node} {_asked(visit.calls)}: {_made(visit, purged)}."
+        made = f": {_made(visit, purged)}" if visit.output is not None else ""
+        yield f"{node} {_asked(visit.calls)}{made}."
     elif visit.output is not None:
         yield f"{node} {_made(visit, purged)}."
 
@@ -114,6 +115,9 @@ def _visit(visit: Visit, purged: str) -> Iterator[str]:
 def _made(visit: Visit, purged: str) -> str:
     """What a node did to the row."""
     change = visit.change
+    made = visit.output.value if visit.input is None and visit.output is not None else None
+    if isinstance(made, dict):  # of a batch: there is no row that it was before
+        return fields_text(made)
     if change is None:
         return f"changed it; the values were {purged}"
     if change.is_none:

@@ -12,6 +12,7 @@ from elspeth_dagster.cli.terminal import safe
 from elspeth_dagster.landscape.joins import lost_branches
 from elspeth_dagster.landscape.relatives import Relatives
 from elspeth_dagster.landscape.story import BatchStory, TokenStory, Visit
+from elspeth_dagster.model.outcome import Relation
 
 RELATIVES_MAX: Final = 8  # in the tree; --json has twenty, `Landscape.lineage` all
 
@@ -38,17 +39,20 @@ class Stop:
 def parent_stops(token: TokenStory) -> Iterator[Stop]:
     """What the token was made of."""
     if token.parents.total:
-        yield _family("made of", token.parents, token.made_by_batch)
+        yield _family("made of", token.parents, token.made_by_batch, of_batch="member")
 
 
 def child_stops(token: TokenStory) -> Iterator[Stop]:
     """What was made of the token."""
     if token.children.total:
-        yield _family("became", token.children, token.taken_by_batch)
+        yield _family("became", token.children, token.taken_by_batch, of_batch="output")
 
 
-def _family(title: str, relatives: Relatives, batch: BatchStory | None) -> Stop:
-    details = [Detail(one.relation.value, safe(one.token_id)) for one in relatives.listed[:RELATIVES_MAX]]
+def _family(title: str, relatives: Relatives, batch: BatchStory | None, *, of_batch: str) -> Stop:
+    details = [
+        Detail(of_batch if one.relation is Relation.BATCH else one.relation.value, safe(one.token_id))
+        for one in relatives.listed[:RELATIVES_MAX]
+    ]
     left = relatives.total - len(details)
     if left > 0:
         details.append(Detail("", f"and {left:,} more"))

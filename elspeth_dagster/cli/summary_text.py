@@ -13,8 +13,9 @@ from elspeth_dagster.cli.summary_family import WENT_ON
 from elspeth_dagster.cli.terminal import Cell, Terminal, safe
 from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.invariants.files import file_of
-from elspeth_dagster.landscape.node_summary import NodeSummary, Usage
+from elspeth_dagster.landscape.node_summary import NodeSummary
 from elspeth_dagster.landscape.summary import Ending, RunSummary
+from elspeth_dagster.landscape.usage import Usage
 from elspeth_dagster.model.outcome import Outcome, RunStatus
 
 STATUS_STYLES: Final = {

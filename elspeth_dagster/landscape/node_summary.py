@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.schema import calls, edges, node_executions, node_states, nodes
+from elspeth_dagster.landscape.schema import edges, node_executions, node_states, nodes
+from elspeth_dagster.landscape.usage import Usage, usage_of
 from elspeth_dagster.model.outcome import OUT_PORT, ExecutionStatus
 
 Role = Literal["source", "step", "sink"]
@@ -31,24 +32,6 @@ class PoolSummary:
     peak_delay_ms: float
     total_throttle_time_ms: float
     delay_at_completion_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Calls by how they ended, failed ones by cause; tokens and cost of the answers.
-
-    ``cost_usd`` is None where no answer had a price; ``unpriced_answers`` are missing from it.
-    """
-
-    answered: int
-    failed: int
-    unknown: int
-    reused: int
-    failed_by_cause: Mapping[str, int]
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float | None
-    unpriced_answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +131,7 @@ def _summary(
         latency_p95_ms=rates.get("latency_p95_ms"),
         buffer_wait_p95_ms=rates.get("buffer_wait_p95_ms"),
         pool=_pool(executions),
-        usage=_usage(connection, executions) if kind == "llm" else None,
+        usage=usage_of(connection, kind, executions),
         error_code=None
         if latest is None or latest.error_json is None
         else json.loads(latest.error_json)["code"],
@@ -215,75 +198,3 @@ def _pool(executions: Sequence[Execution]) -> PoolSummary | None:
         total_throttle_time_ms=sum(one["total_throttle_time_ms"] for one in stats),
         delay_at_completion_ms=config["dispatch_delay_at_completion_ms"],
     )
-
-
-def _usage(connection: Connection, executions: Sequence[Execution]) -> Usage:
-    ended: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    cost_usd: float | None = None
-    for execution in executions:
-        if execution.metrics_json is None:
-            found = _counted_calls(connection, execution.execution_id)
-        else:
-            found = json.loads(execution.usage_json or "{}")
-        ended.update(found.get("calls", {}))
-        tokens.update({name: found.get(name, 0) for name in _SUMS})
-        if found.get("cost_usd") is not None:
-            cost_usd = (cost_usd or 0.0) + found["cost_usd"]
-    named = {name: ended.pop(name, 0) for name in ("answered", "failed", "unknown", "reused")}
-    # A successor closes the calls of an execution that was killed: its own tally does not know them.
-    named["unknown"] = max(named["unknown"], _unknown_calls(connection, executions))
-    return Usage(
-        **named,
-        failed_by_cause=dict(ended.most_common()),
-        prompt_tokens=tokens["prompt_tokens"],
-        completion_tokens=tokens["completion_tokens"],
-        cost_usd=cost_usd,
-        unpriced_answers=tokens["unpriced_answers"],
-    )
-
-
-_SUMS = ("prompt_tokens", "completion_tokens", "unpriced_answers")
-
-
-def _counted_calls(connection: Connection, execution_id: str) -> dict[str, Any]:
-    """What an execution without numbers of its own asked and got, in the form of `usage_json`."""
-    reused = calls.c.reused_from.is_not(None)
-    question = (
-        sa.select(
-            calls.c.status, calls.c.http_status, reused, sa.func.count(), sa.func.sum(calls.c.prompt_tokens),
-            sa.func.sum(calls.c.completion_tokens), sa.func.sum(calls.c.cost_usd), sa.func.count(calls.c.cost_usd),
-        )
-        .where(calls.c.execution_id == execution_id)
-        .group_by(calls.c.status, calls.c.http_status, reused)
-    )  # fmt: skip
-    ended: Counter[str] = Counter()
-    sums: Counter[str] = Counter()
-    cost_usd: float | None = None
-    for status, http_status, is_reused, count, prompt, completion, cost, priced in connection.execute(
-        question
-    ):
-        ended["reused" if is_reused else status] += count
-        if is_reused:
-            continue
-        if status == "failed":
-            ended[f"http_{http_status}" if http_status else "no_response"] += count
-        if status == "answered":
-            sums.update(
-                prompt_tokens=prompt or 0, completion_tokens=completion or 0, unpriced_answers=count - priced
-            )
-        cost_usd = cost_usd if cost is None else (cost_usd or 0.0) + cost
-    return {"calls": dict(ended), "cost_usd": cost_usd, **sums}
-
-
-def _unknown_calls(connection: Connection, executions: Sequence[Execution]) -> int:
-    if len(executions) < 2:  # noqa: PLR2004 - a first execution's own tally is all there is
-        return 0
-    question = (
-        sa.select(sa.func.count())
-        .select_from(calls)
-        .where(
-            calls.c.execution_id.in_([one.execution_id for one in executions]), calls.c.status == "unknown"
-        )
-    )
-    return int(connection.execute(question).scalar_one())

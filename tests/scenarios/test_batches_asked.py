@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from elspeth_dagster.landscape import Landscape
+from elspeth_dagster.model.outcome import BatchTrigger
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.scenarios.conftest import findings
 from tests.support import Project, model_at
@@ -178,3 +180,26 @@ def test_a_node_that_stopped_in_the_middle_takes_over_its_answers_batch_by_batch
     reused = project.query("SELECT count(*) FROM calls WHERE reused_from IS NOT NULL")[0][0]
     assert reused > 0 or "prompt" in run  # one answer is a batch's end: nothing of it is left to take over
     assert findings(project) == []
+
+
+def test_an_aggregate_that_asks_a_model_is_summed_up_with_its_calls_and_its_members_story_has_them(
+    project: Project,
+) -> None:
+    with FakeModelServer() as server:
+        project.declare(asked(server.base_url, {"queries": QUERIES}))
+        assert project.run().success
+    with Landscape.open(project.landscape_url) as landscape:
+        ((run_id,),) = project.query("SELECT run_id FROM runs")
+        summary = landscape.summary(run_id)
+        story = landscape.explain_row(run_id, 0)
+    (gather,) = [node for node in summary.nodes if node.node_id == "gather"]
+    assert gather.usage is not None
+    assert gather.usage.answered == 180
+    assert {batch.trigger: batch.batches for batch in summary.batches} == {BatchTrigger.COUNT: 12}
+    (member,) = story.tokens
+    assert [len(visit.calls) for visit in member.visits] == [3]
+    assert member.taken_by_batch is not None
+    assert (member.taken_by_batch.ordinal, len(member.taken_by_batch.members)) == (0, 5)
+    assert [one.token_id for one in member.taken_by_batch.outputs] == [
+        child.token_id for child in member.children.listed
+    ]
