@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.model.row import JSON
 from tests.cli.conftest import InProcess, Said
 from tests.landscape.family import Family, make_family
 
@@ -129,3 +130,38 @@ def test_show_sums_up_joins_and_batches(cli: InProcess, made: Family) -> None:
     assert document["joins"][0]["lost"] == {"urgency": 1}
     assert document["batches"][0]["trigger"] == "end_of_source"
     assert document["cost_usd"] is None
+
+
+def test_a_token_that_a_failed_join_held_says_who_was_missing_and_why(
+    cli: InProcess, made: Family, tmp_path: Path
+) -> None:
+    folder = tmp_path / "held"
+    shutil.copytree(_folder(made), folder)
+    database = Database(f"sqlite:///{folder / '.elspeth' / 'landscape.db'}")
+    held = Family(database, made.run, made.handles, made.key)
+    metadata: dict[str, JSON] = {
+        "policy": "require_all",
+        "merge_strategy": "union",
+        "arrival_order": [{"branch": "mood", "token_id": "held", "arrival_offset_ms": 0}],
+        "branches_lost": {
+            "urgency": {"why": "routed", "node": "triage", "port": "spam", "to": "junk"},
+            "tone": {"why": "late", "token_id": "t", "arrival_offset_ms": 9},
+        },
+        "collisions": [{"field": "score", "branches": ["mood", "tone"], "winner": None}],
+        "reason": "branch_lost",
+    }
+    held.token("held", node_id="views", index=0, order=bytes(9), branch="mood")
+    held.parent("held", held.row_id(0), 0, "fork", "views")
+    held.state(
+        "held", "judged", bytes(9), before=None, after=None, port=None, context={"coalesce": metadata},
+        error={"code": "branch_lost"},
+    )  # fmt: skip
+    held.outcome("held", "failed", "judged", code="branch_lost")
+    held.store()
+    database.dispose()
+    text = cli(folder, "explain", made.key, "--token", "held").text
+    assert "judged failed it: branch_lost." in text
+    assert "Of its branches, mood arrived first (policy require_all, merge union)." in text
+    assert "Branch urgency was lost: routed at triage to junk." in text
+    assert "Branch tone was lost: it came too late." in text
+    assert "Several branches gave score (mood, tone; none won)." in text
