@@ -180,6 +180,10 @@ def test_a_browser_sees_the_graph_and_the_joins_page(ui: Ui) -> None:
         assert "require_all" in text
         assert "elspeth/arrival_order" in text
         _keep(page, "ui-join.png")
+        page.goto(f"{ui.url}/assets/views/mood")
+        page.get_by_role("button", name="Plots").click()
+        page.locator("canvas").first.wait_for()
+        _keep(page, "ui-plots.png")
         browser.close()
 
 
