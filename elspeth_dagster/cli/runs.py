@@ -16,10 +16,14 @@ from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.runs import ListedRun, recent_runs
 from elspeth_dagster.landscape.status import run_status
 from elspeth_dagster.model.clock import SystemClock
-from elspeth_dagster.model.outcome import RunStatus
+from elspeth_dagster.model.outcome import Outcome, RunStatus
 
 LISTED_DEFAULT: Final = 20  # a screen
 MINUTE_CHARS: Final = len("2026-01-31 09:30")
+_ON_THE_WAY: Final = frozenset(
+    {Outcome.FORKED, Outcome.COALESCED, Outcome.EXPANDED, Outcome.CONSUMED_IN_BATCH}
+)
+"""Ends of tokens whose rows went on."""
 SHORT_WORDS: Final = {RunStatus.COMPLETED_WITH_FAILURES: "failed rows"}
 
 
@@ -58,7 +62,10 @@ def execute(options: argparse.Namespace) -> int:
 
 def _row(one: ListedRun, status: RunStatus) -> list[Cell]:
     counts = {name: count for name, count in (one.latest.counts or {}).items() if isinstance(count, int)}
-    ended = sorted(counts.items(), key=lambda item: -item[1])
+    ended = sorted(
+        ((name, count) for name, count in counts.items() if name not in _ON_THE_WAY),
+        key=lambda item: -item[1],
+    )
     return [
         Cell(one.run.run_key, "bold"),
         Cell(safe(one.run.pipeline)),
