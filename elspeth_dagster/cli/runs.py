@@ -10,20 +10,17 @@ from elspeth_dagster.cli.amounts import moment
 from elspeth_dagster.cli.exits import Exit
 from elspeth_dagster.cli.output import as_json, print_json
 from elspeth_dagster.cli.settings import settings_for
+from elspeth_dagster.cli.summary_family import WENT_ON
 from elspeth_dagster.cli.summary_text import STATUS_STYLES
 from elspeth_dagster.cli.terminal import Cell, safe, stdout_terminal
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.runs import ListedRun, recent_runs
 from elspeth_dagster.landscape.status import run_status
 from elspeth_dagster.model.clock import SystemClock
-from elspeth_dagster.model.outcome import Outcome, RunStatus
+from elspeth_dagster.model.outcome import RunStatus
 
 LISTED_DEFAULT: Final = 20  # a screen
 MINUTE_CHARS: Final = len("2026-01-31 09:30")
-_ON_THE_WAY: Final = frozenset(
-    {Outcome.FORKED, Outcome.COALESCED, Outcome.EXPANDED, Outcome.CONSUMED_IN_BATCH}
-)
-"""Ends of tokens whose rows went on."""
 SHORT_WORDS: Final = {RunStatus.COMPLETED_WITH_FAILURES: "failed rows"}
 
 
@@ -63,7 +60,7 @@ def execute(options: argparse.Namespace) -> int:
 def _row(one: ListedRun, status: RunStatus) -> list[Cell]:
     counts = {name: count for name, count in (one.latest.counts or {}).items() if isinstance(count, int)}
     ended = sorted(
-        ((name, count) for name, count in counts.items() if name not in _ON_THE_WAY),
+        ((name, count) for name, count in counts.items() if name not in WENT_ON),
         key=lambda item: -item[1],
     )
     return [
