@@ -126,8 +126,11 @@ def test_the_key_is_nowhere_whatever_happens(
 
     assert ("success" if result.success else "failure") == ended
     assert project.query("SELECT count(*) FROM calls")[0][0] >= 1
+    exported = cli(tmp_path, "export", result.run_id, "--out", "exported", url=project.landscape_url)
+    assert exported.returncode == 0, exported.stderr
+    assert (tmp_path / "exported" / "payloads.jsonl").stat().st_size > 0
     events = "\n".join(str(event) for event in result.all_events)
-    assert_clean(tmp_path, said.out, said.err, events)
+    assert_clean(tmp_path, said.out, said.err, events, exported.stdout, exported.stderr)
     assert (tmp_path / "debug.log").stat().st_size > 0
 
 
@@ -181,7 +184,13 @@ def test_a_landscapes_password_is_nowhere(tmp_path: Path, guarded_url: str) -> N
     assert ran.returncode == 3, ran.stderr
     key = project.query("SELECT run_key FROM runs")[0][0]
     said = [ran]
-    for words in (["db", "check"], ["show", key], ["runs"], ["explain", key, "--row", "2", "--json"]):
+    for words in (
+        ["db", "check"],
+        ["show", key],
+        ["runs"],
+        ["explain", key, "--row", "2", "--json"],
+        ["export", key, "--out", "all"],
+    ):
         said.append(cli(tmp_path, *words, "--landscape", guarded_url, url=None))
         assert said[-1].returncode == 0, said[-1].stderr
     lost = guarded_url.replace("landscape_", "no_such_landscape_")
