@@ -21,11 +21,13 @@ def copy_of(project: Project, folder: Path) -> Project:
 
 
 def tamper(project: Project, *statements: str) -> None:
-    """Drop every trigger, then change what they guard."""
+    """Drop every trigger, change what they guard, and put them back, as whoever hides what he did."""
     path = project.landscape_url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in triggers:
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
             connection.execute(f"DROP TRIGGER {name}")
         for statement in statements:
             connection.execute(statement)
+        for _, made_by in triggers:
+            connection.execute(made_by)

@@ -169,9 +169,9 @@ def test_a_pipeline_without_partitions_takes_none(cli: InProcess, project: Proje
 
 @pytest.mark.parametrize("limit", ["0", "-3", "many"])
 def test_a_limit_is_a_number_of_records(cli: InProcess, project: Project, limit: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli(project.folder, "run", "pipeline.yaml", "--limit", limit)
-    assert ended.value.code == 2
+    said = cli(project.folder, "run", "pipeline.yaml", "--limit", limit)
+    assert said.status == 2
+    assert f"give a number of records, at least 1, not '{limit}'" in said.err
 
 
 # Stopped on the way --------------------------------------------------------------------------------------------------
