@@ -118,10 +118,14 @@ def _error_rate(report: NodeReport, options: Checks) -> Verdict:
 
 def _seal(report: NodeReport, _: Checks) -> Verdict:
     holds = report.proofs.is_sealed_as_found
-    said = (
-        "What was sealed is what is there" if holds else "The evidence is not what was sealed: run `verify`"
+    said = "What was sealed is what is there"
+    if holds is None:
+        said = "The seal is in its chain; what is below it is too much to be read again here: `verify` does"
+    elif not holds:
+        said = "The evidence is not what was sealed: run `verify`"
+    return Verdict(
+        holds is not False, said, {"seal": report.seal.seal_hash.hex(), "sequence": report.seal.sequence}
     )
-    return Verdict(holds, said, {"seal": report.seal.seal_hash.hex(), "sequence": report.seal.sequence})
 
 
 def _reconciliation(report: NodeReport, _: Checks) -> Verdict:

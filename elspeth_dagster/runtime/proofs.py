@@ -35,16 +35,17 @@ class SinkProof:
 class Proofs:
     """What was looked at again; ``sink`` is None for what wrote no file.
 
+    ``is_sealed_as_found`` is None where that would have meant reading too much again.
     ``whole`` are the invariants of the whole run, looked at when its last sink is done; else None.
     """
 
-    is_sealed_as_found: bool
+    is_sealed_as_found: bool | None
     sink: SinkProof | None
     whole: VerifyReport | None = None
 
 
 def prove(work: Work, seal: Seal, artifact: Artifact | None, *, arrived: int) -> Proofs:
-    """Make the seal's root again, and read the sink's file again."""
+    """Make the seal's root again, if it is over few enough records, and read the sink's file again."""
     holds = seal_holds(work.database, seal, run_id=work.handle.run_id, node_id=work.node.node_id)
     if artifact is None:
         return Proofs(holds, None)

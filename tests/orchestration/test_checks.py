@@ -99,7 +99,10 @@ def test_a_seal_does_not_hold_over_a_record_that_was_changed(project: Project) -
         project,
         "UPDATE node_states SET record_hash = zeroblob(32) WHERE node_id = 'judge' AND status = 'failed'",
     )
-    assert not seal_holds(database, seal, run_id=run_id, node_id="judge")
+    assert seal_holds(database, seal, run_id=run_id, node_id="judge") is False
+    assert seal_holds(database, seal, run_id=run_id, node_id="judge", records_max=10) is None
+    missing = Seal(execution_id, sequence, bytes(32))
+    assert seal_holds(database, missing, run_id=run_id, node_id="judge", records_max=10) is False
     database.dispose()
 
 
