@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ SCENARIOS = {
     "steps": Scenario(_in_steps),
     "charged": Scenario(_limited(charge_rejected=True)),
     "at-once": Scenario(_limited(rate_per_s=None, concurrency_max=PLACES)),
+    "at-once-varied": Scenario(_limited(rate_per_s=None, concurrency_max=PLACES, latency_spread=SLOW_SIGMA)),
     "slow": Scenario(_limited(latency_ms=SLOW_MS, latency_spread=SLOW_SIGMA), SLOW_POOL_SIZE),
 }
 
@@ -96,6 +98,7 @@ TITLES = {
     "steps": "100 -> 30 -> 100/s, a third of the time each",
     "charged": "100/s, rejected requests cost a token too",
     "at-once": "20 at once, no limit on the rate",
+    "at-once-varied": "20 at once, answers after 0.1 s (lognormal)",
     "slow": "100/s, answers after 1 s (lognormal)",
 }
 
@@ -166,7 +169,8 @@ def _judge(counts: Stats, settings: FakeModelSettings, elapsed_s: float, lost: i
 def _capacity(settings: FakeModelSettings, elapsed_s: float) -> float:
     """How many requests the server could have accepted in that time."""
     if settings.rate_per_s is None:
-        return (settings.concurrency_max or 0) * elapsed_s / (settings.latency_ms / 1000)
+        mean_s = settings.latency_ms / 1000 * math.exp(settings.latency_spread**2 / 2)
+        return (settings.concurrency_max or 0) * elapsed_s / mean_s
     rates: Sequence[tuple[float, float]] = (
         (0.0, settings.rate_per_s),
         *settings.rate_steps,

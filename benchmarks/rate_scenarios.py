@@ -5,6 +5,7 @@ Efficiency is what the server accepted over what it could have accepted; waste i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ Maker = Callable[[], Paced]
 
 LATENCY_S = 0.1
 USUAL = steady(LATENCY_S)
+VARIED_SIGMA = 0.5
 PLACES = 20
 NEAR_S = 0.005
 """How long requests travel to the server that limits how many it works on at once; as long the answers back."""
@@ -106,6 +108,14 @@ SCENARIOS = {
         server=lambda: AtOnce(PLACES, held_s=LATENCY_S - 2 * NEAR_S),
         efficiency=0.90,
         waste=0.02,
+        worlds=(replace(SLOW, arrives_s=NEAR_S), replace(AT_ONCE, arrives_s=NEAR_S)),
+    ),
+    "at-once-varied": Scenario(
+        title="the same, lognormal latency",
+        server=lambda: AtOnce(PLACES, held_s=LATENCY_S - 2 * NEAR_S),
+        efficiency=0.88,
+        waste=0.03,
+        latency=lognormal(LATENCY_S * math.exp(-(VARIED_SIGMA**2) / 2), VARIED_SIGMA),
         worlds=(replace(SLOW, arrives_s=NEAR_S), replace(AT_ONCE, arrives_s=NEAR_S)),
     ),
 }
