@@ -276,7 +276,7 @@ class Pace:
     def _rhythm(self, rate: float) -> Rhythm:
         return Rhythm(
             rate=rate,
-            known=self._known,
+            known=max(self._known, 0.0),
             burst=self._epochs.burst_mean,
             news_s=self.meter.news_s,
             patience=self._patience,

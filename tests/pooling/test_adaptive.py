@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.rate_engine import AT_ONCE, SLOW, Outcome, Setting, World, simulate, steady
@@ -76,6 +76,17 @@ events = st.lists(
 )
 
 
+@example(
+    [
+        (0.0, "rejected", 0.0, None),
+        (3.0, "rejected", 2.0, None),
+        (0.0, "rejected", 0.0, None),
+        (0.0, "rejected", 0.0, None),
+        (1.0, "rejected", 0.0, None),
+    ],
+    0.0,
+    1.0,
+)  # more rejections than requests
 @given(events, st.floats(0, 100), st.floats(1, 5000))
 def test_whatever_happens_the_delay_is_a_number_within_its_bounds_and_no_wait_is_for_ever(
     history: list[tuple[float, str, float, float | None]], low_ms: float, span_ms: float
