@@ -259,6 +259,13 @@ node_states = Table(
         sqlite_where=text("status = 'failed'"),
         postgresql_where=text("status = 'failed'"),
     ),
+    Index(
+        "ix_node_states_again",
+        "run_id",
+        "token_id",
+        sqlite_where=text("attempt <> 1"),
+        postgresql_where=text("attempt <> 1"),
+    ),
     _node_key(),
     _one_of("status", StateStatus),
     CheckConstraint("status <> 'open' OR out_port IS NULL", name="open_has_no_port"),

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from elspeth_dagster.landscape.invariants.asking import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.graph import graph_of
+from elspeth_dagster.landscape.invariants.scope import seen_again
 from elspeth_dagster.landscape.runs import attempts_of
 from elspeth_dagster.landscape.schema import node_executions, node_states, run_attempts
 from elspeth_dagster.landscape.status import latest_executions
@@ -34,16 +35,20 @@ def run_closure(examined: Examined) -> Iterator[Finding]:
 
 
 def attempts_contiguous(examined: Examined) -> Iterator[Finding]:
-    """Attempts at the run, executions of a node, and visits of a token to a node are numbered from 1 without gap."""
-    for table, by in (
-        (run_attempts, (run_attempts.c.run_id,)),
-        (node_executions, (node_executions.c.node_id,)),
-        (node_states, (node_states.c.token_id, node_states.c.node_id)),
+    """Attempts at the run, executions of a node, and visits of a token to a node are numbered from 1 without gap.
+
+    No two records have the same number, so only tokens with another number than 1 can lack one.
+    """
+    run_id = examined.run.run_id
+    for table, by, among in (
+        (run_attempts, (run_attempts.c.run_id,), sa.true()),
+        (node_executions, (node_executions.c.node_id,), sa.true()),
+        (node_states, (node_states.c.token_id, node_states.c.node_id), seen_again(run_id)),
     ):
         count, last, first = (sa.func.count(), sa.func.max(table.c.attempt), sa.func.min(table.c.attempt))
         question = (
             sa.select(*by, count.label("found"), last.label("last"))
-            .where(table.c.run_id == examined.run.run_id)
+            .where(table.c.run_id == run_id, among)
             .group_by(*by)
             .having(sa.or_(last != count, first != 1))
         )

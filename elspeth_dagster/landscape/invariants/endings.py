@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.asking import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
+from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.schema import node_states, nodes, routing_events, token_outcomes
 from elspeth_dagster.model.outcome import Outcome
 
@@ -134,13 +135,12 @@ def required_fields(examined: Examined) -> Iterator[Finding]:
 def routing_recorded(examined: Examined) -> Iterator[Finding]:
     """Every token that a gate let through has its choice recorded, and left by that port."""
     states, events = node_states, routing_events
-    of_gate = sa.and_(nodes.c.run_id == states.c.run_id, nodes.c.node_id == states.c.node_id)
     question = (
         sa.select(states.c.state_id, states.c.out_port, events.c.port)
-        .select_from(nodes.join(states, of_gate).outerjoin(events, events.c.state_id == states.c.state_id))
+        .select_from(states.outerjoin(events, events.c.state_id == states.c.state_id))
         .where(
-            nodes.c.run_id == examined.run.run_id,
-            nodes.c.kind == "gate",
+            states.c.run_id == examined.run.run_id,
+            states.c.node_id.in_(graph_of(examined).of_kind("gate")),
             states.c.status == "completed",
             sa.or_(events.c.port.is_(None), events.c.port != states.c.out_port),
         )

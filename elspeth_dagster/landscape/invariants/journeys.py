@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
+from elspeth_dagster.landscape.invariants.scope import seen_again
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, token_outcomes, tokens
 from elspeth_dagster.landscape.waiting import Feed
 
@@ -104,12 +105,19 @@ def _balance(
 
 
 def one_visit_each(examined: Examined) -> Iterator[Finding]:
-    """A token is finished with a node once: no second completed or failed state there."""
+    """A token is finished with a node once: no second completed or failed state there.
+
+    No two of its states there have the same number, so one of a second pair has another than 1.
+    """
     states = node_states
     count = sa.func.count()
     question = (
         sa.select(states.c.token_id, states.c.node_id, count)
-        .where(states.c.run_id == examined.run.run_id, states.c.status.in_(("completed", "failed")))
+        .where(
+            states.c.run_id == examined.run.run_id,
+            states.c.status.in_(("completed", "failed")),
+            seen_again(examined.run.run_id),
+        )
         .group_by(states.c.token_id, states.c.node_id)
         .having(count > 1)
         .execution_options(yield_per=PAGE)

@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
+from elspeth_dagster.landscape.invariants.scope import calls_of
 from elspeth_dagster.landscape.schema import calls, node_executions, node_states
 
 
@@ -20,8 +21,7 @@ def call_indices(examined: Examined) -> Iterator[Finding]:
     count, last = sa.func.count(), sa.func.max(calls.c.call_index)
     question = (
         sa.select(calls.c.state_id, count, last)
-        .join(node_states, node_states.c.state_id == calls.c.state_id)
-        .where(node_states.c.run_id == examined.run.run_id)
+        .where(calls_of(examined.run.run_id))
         .group_by(calls.c.state_id)
         .having(sa.or_(last != count - 1, sa.func.min(calls.c.call_index) != 0))
         .execution_options(yield_per=PAGE)

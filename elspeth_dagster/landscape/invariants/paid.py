@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.asking import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
-from elspeth_dagster.landscape.schema import calls, node_executions, node_states, nodes
+from elspeth_dagster.landscape.invariants.graph import graph_of
+from elspeth_dagster.landscape.invariants.scope import calls_of
+from elspeth_dagster.landscape.schema import calls, node_executions, node_states
 from elspeth_dagster.model.outcome import CallStatus
 
 _ANSWERED = CallStatus.ANSWERED.value
@@ -64,11 +66,11 @@ def calls_complete(examined: Examined) -> Iterator[Finding]:
     question = (
         sa.select(calls.c.call_id, calls.c.status, calls.c.reused_from)
         .select_from(
-            calls.join(node_states, _of_state)
+            calls.outerjoin(node_states, _of_state)
             .outerjoin(original, original.c.call_id == calls.c.reused_from)
             .outerjoin(its_state, its_state.c.state_id == original.c.state_id)
         )
-        .where(node_states.c.run_id == examined.run.run_id, lacks)
+        .where(calls_of(examined.run.run_id), lacks)
     )
     yield from each(
         examined,
@@ -86,12 +88,13 @@ def answered_rows_have_answers(examined: Examined) -> Iterator[Finding]:
     """A row that an llm node completed has a valid answer to as many questions as its neighbours have."""
     answers = sa.func.count(calls.c.query.distinct())
     is_valid = sa.and_(_of_state, calls.c.status == _ANSWERED, calls.c.error_json.is_(None))
-    of_node = sa.and_(nodes.c.run_id == node_states.c.run_id, nodes.c.node_id == node_states.c.node_id)
     counted = (
         sa.select(node_states.c.state_id, node_states.c.node_id, answers.label("answers"))
-        .select_from(nodes.join(node_states, of_node).outerjoin(calls, is_valid))
+        .select_from(node_states.outerjoin(calls, is_valid))
         .where(
-            nodes.c.run_id == examined.run.run_id, nodes.c.kind == "llm", node_states.c.status == "completed"
+            node_states.c.run_id == examined.run.run_id,
+            node_states.c.node_id.in_(graph_of(examined).of_kind("llm")),
+            node_states.c.status == "completed",
         )
         .where(
             ~sa.func.coalesce(node_states.c.context_after_json, "").startswith(
@@ -132,7 +135,7 @@ def nothing_paid_twice(examined: Examined) -> Iterator[Finding]:
         )
         .join(calls, _of_state)
         .where(
-            node_states.c.run_id == examined.run.run_id,
+            calls_of(examined.run.run_id),
             calls.c.status == _ANSWERED,
             calls.c.reused_from.is_(None),
         )

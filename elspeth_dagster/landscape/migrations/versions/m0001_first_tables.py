@@ -514,6 +514,14 @@ def _create_tables() -> None:
         ),
     )
     op.create_index(
+        "ix_node_states_again",
+        "node_states",
+        ["run_id", "token_id"],
+        unique=False,
+        sqlite_where=sa.text("attempt <> 1"),
+        postgresql_where=sa.text("attempt <> 1"),
+    )
+    op.create_index(
         "ix_node_states_failed",
         "node_states",
         ["run_id", "node_id", "order_key"],
