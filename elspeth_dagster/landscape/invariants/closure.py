@@ -41,14 +41,14 @@ def attempts_contiguous(examined: Examined) -> Iterator[Finding]:
     """
     run_id = examined.run.run_id
     for table, by, among in (
-        (run_attempts, (run_attempts.c.run_id,), sa.true()),
-        (node_executions, (node_executions.c.node_id,), sa.true()),
+        (run_attempts, (run_attempts.c.run_id,), run_attempts.c.run_id == run_id),
+        (node_executions, (node_executions.c.node_id,), node_executions.c.run_id == run_id),
         (node_states, (node_states.c.token_id, node_states.c.node_id), seen_again(run_id)),
     ):
         count, last, first = (sa.func.count(), sa.func.max(table.c.attempt), sa.func.min(table.c.attempt))
         question = (
             sa.select(*by, count.label("found"), last.label("last"))
-            .where(table.c.run_id == run_id, among)
+            .where(among)
             .group_by(*by)
             .having(sa.or_(last != count, first != 1))
         )

@@ -114,7 +114,6 @@ def one_visit_each(examined: Examined) -> Iterator[Finding]:
     question = (
         sa.select(states.c.token_id, states.c.node_id, count)
         .where(
-            states.c.run_id == examined.run.run_id,
             states.c.status.in_(("completed", "failed")),
             seen_again(examined.run.run_id),
         )
