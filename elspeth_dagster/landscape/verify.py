@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -148,11 +149,13 @@ def verify_run(
     now: dt.datetime,
     witness: Witness | None = None,
     checks: Mapping[str, Check] = CHECKS,
+    at_once: int = 1,
 ) -> VerifyReport:
     """Verify ``run`` as it is now. What is under way is checked as far as it has come.
 
     ``witness`` is what Dagster's event log says. Without it, evidence that was rewritten together with every seal
-    behind it is not told from what was recorded.
+    behind it is not told from what was recorded. ``at_once``: how many checks are asked side by side; those that only
+    the database works on can be, as none of them looks at what another one counted.
     """
     status = _status(database, run, now=now)
     examined = Examined(database, run, is_finished=status in _FINISHED, witness=witness)
@@ -161,13 +164,12 @@ def verify_run(
     if not examined.is_finished:
         shown = "of no status that can be told" if status is None else status.value
         examined.notes.append(f"The run is {shown}, not finished: what is open or waits is no finding.")
-    results = []
-    for name, check in checks.items():
-        if witness is None and name in COMPARE_WITH_DAGSTER:
-            continue
-        findings = tuple(islice(_checked(check, examined), FINDINGS_PER_CHECK_MAX + 1))
-        kept = findings[:FINDINGS_PER_CHECK_MAX]
-        results.append(CheckResult(name, kept, is_cut=len(kept) < len(findings)))
+    asked = [name for name in checks if witness is not None or name not in COMPARE_WITH_DAGSTER]
+    if at_once == 1:
+        results = [_result(name, checks[name], examined) for name in asked]
+    else:
+        with ThreadPoolExecutor(at_once, thread_name_prefix="verify") as threads:
+            results = list(threads.map(lambda name: _result(name, checks[name], examined), asked))
     if examined.counts["purged"]:
         examined.notes.append(
             f"{examined.counts['purged']} bodies were purged{_purge_dates(database, run)}: only their hashes are left."
@@ -190,6 +192,12 @@ def _status(database: Database, run: RunRecord, *, now: dt.datetime) -> RunStatu
         return run_status(database, run.run_id, now=now)
     except (ValueError, LookupError):
         return None
+
+
+def _result(name: str, check: Check, examined: Examined) -> CheckResult:
+    findings = tuple(islice(_checked(check, examined), FINDINGS_PER_CHECK_MAX + 1))
+    kept = findings[:FINDINGS_PER_CHECK_MAX]
+    return CheckResult(name, kept, is_cut=len(kept) < len(findings))
 
 
 def _checked(check: Check, examined: Examined) -> Iterator[Finding]:

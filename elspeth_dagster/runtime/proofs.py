@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.outcomes import count_outcomes_at
@@ -14,6 +15,8 @@ from elspeth_dagster.landscape.verify import COUNTING, VerifyReport, verify_run
 from elspeth_dagster.runtime.work import Work
 
 _CHUNK_BYTES = 1024 * 1024
+CHECKS_AT_ONCE: Final = 2
+"""Invariants that the database looks through the run for side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def _prove_run(work: Work) -> VerifyReport | None:
     if finished_status(work.database, work.handle.run_id) is None:
         return None
     run = find_run(work.database, work.handle.run_id)
-    return verify_run(work.database, run, now=work.clock.now(), checks=COUNTING)
+    return verify_run(work.database, run, now=work.clock.now(), checks=COUNTING, at_once=CHECKS_AT_ONCE)
 
 
 def _prove_sink(work: Work, artifact: Artifact, *, arrived: int) -> SinkProof:
