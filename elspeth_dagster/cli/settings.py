@@ -36,7 +36,7 @@ class Settings:
         path = self.landscape_url.removeprefix("sqlite:///")
         if path != self.landscape_url:
             return shown_path(Path(path))
-        from elspeth_dagster.landscape.database import shown_url  # noqa: PLC0415 - validate needs no database
+        from elspeth_dagster.landscape.url import shown_url  # noqa: PLC0415 - validate needs no database
 
         return shown_url(self.landscape_url)
 

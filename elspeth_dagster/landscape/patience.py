@@ -12,7 +12,8 @@ from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from elspeth_dagster.errors import ElspethError
-from elspeth_dagster.landscape.database import Database, is_passing
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.driver_errors import is_passing
 from elspeth_dagster.model.clock import Clock, SystemClock, jitter
 
 AWAY_S_MAX: Final = (

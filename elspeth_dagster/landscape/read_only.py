@@ -17,7 +17,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
 from elspeth_dagster.errors import LandscapeError
-from elspeth_dagster.landscape.database import BUSY_TIMEOUT_MS, CACHE_KIB, Database, parsed_url
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.engine import BUSY_TIMEOUT_MS, CACHE_KIB
+from elspeth_dagster.landscape.url import parsed_url
 
 _READ_ONLY_SESSION: Final = "-c default_transaction_read_only=on"
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elspeth_dagster.errors import LandscapeError, LandscapeUnavailableError, SchemaVersionError
-from elspeth_dagster.landscape.database import Database, parsed_url
+from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.read_only import ReadOnlyDatabase
 from elspeth_dagster.landscape.schema import REVISION
+from elspeth_dagster.landscape.url import parsed_url
 
 
 @contextmanager

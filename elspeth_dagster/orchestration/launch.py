@@ -17,7 +17,7 @@ import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRun, RunsFilter
 
 from elspeth_dagster.errors import LaunchError
-from elspeth_dagster.landscape.database import url_secrets
+from elspeth_dagster.landscape.url import url_secrets
 from elspeth_dagster.model.clock import new_id
 from elspeth_dagster.orchestration.build import run_config
 from elspeth_dagster.orchestration.launched import Ended, Launched, StepFailure

@@ -48,7 +48,7 @@ class LandscapeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.url or isinstance(self.url, dg.EnvVar) or not _MAY_HOLD_SECRETS.search(self.url):
             return
         # A location loads without the database's toolkit where it can.
-        from elspeth_dagster.landscape.database import shown_url, url_secrets  # noqa: PLC0415
+        from elspeth_dagster.landscape.url import shown_url, url_secrets  # noqa: PLC0415
 
         if url_secrets(self.url):
             raise LaunchError(

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-from elspeth_dagster.landscape.database import url_secrets
+from elspeth_dagster.landscape.url import url_secrets
 from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.pipeline import Pipeline

@@ -10,7 +10,8 @@ import pytest
 from elspeth_dagster.errors import AuditConflictError, LandscapeUnavailableError
 from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.copying import COPIED_RECORDS_MIN, copied
-from elspeth_dagster.landscape.database import Database, is_passing
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.driver_errors import is_passing
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Record, Unit, statements
 from tests.landscape.material import FakeClock, begun, count_of, source_unit

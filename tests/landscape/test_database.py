@@ -16,7 +16,8 @@ from sqlalchemy.exc import IntegrityError, InternalError
 
 from elspeth_dagster.errors import LandscapeError, LandscapeUnavailableError, SchemaVersionError
 from elspeth_dagster.landscape import schema
-from elspeth_dagster.landscape.database import Database, is_passing
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.driver_errors import is_passing
 from tests.landscape.conftest import NewUrl
 from tests.landscape.material import NOW, count_of
 from tests.landscape.test_schema import described

@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from elspeth_dagster.errors import LandscapeUnavailableError
 from elspeth_dagster.landscape import patience
-from elspeth_dagster.landscape.database import BUSY_TIMEOUT_MS, Database
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.engine import BUSY_TIMEOUT_MS
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.patience import AWAY_S_MAX, persist
 from elspeth_dagster.landscape.records import Unit

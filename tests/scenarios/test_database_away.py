@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
-from elspeth_dagster.landscape import database as database_module
+from elspeth_dagster.landscape import engine as engine_module
 from elspeth_dagster.landscape import patience
-from elspeth_dagster.landscape.database import WRITE_OPTION
+from elspeth_dagster.landscape.engine import WRITE_OPTION
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings
 from tests.postgres import Postgres, running_postgres
 from tests.support import Project, mood_pipeline, write_csv
@@ -31,7 +31,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """As much patience as ever, with shorter waits."""
     monkeypatch.setattr(patience, "WAIT_S", 0.01)
     monkeypatch.setattr(patience, "WAIT_S_MAX", 0.05)
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_MS", 20)
 
 
 @contextmanager
