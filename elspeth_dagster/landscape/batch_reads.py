@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Found, Page, paged
 from elspeth_dagster.landscape.schema import batch_members, batch_outputs, batches, rows, tokens
 from elspeth_dagster.model.outcome import BatchStatus, BatchTrigger
 from elspeth_dagster.model.row import JSON
@@ -64,9 +63,6 @@ class PlaceInBatch:
     ordinal: int
 
 
-Found = sa.Row[*tuple[Any, ...]]
-
-
 def batches_page(
     connection: Connection,
     run_id: str,
@@ -79,13 +75,8 @@ def batches_page(
     question = sa.select(batches).where(batches.c.run_id == run_id)
     if node_id is not None:
         question = question.where(batches.c.node_id == node_id)
-    keys = keys_at(after, str, int)
-    if keys is not None:
-        behind = sa.tuple_(batches.c.node_id, batches.c.batch_index) > sa.tuple_(*map(sa.literal, keys))
-        question = question.where(behind)
-    question = question.order_by(batches.c.node_id, batches.c.batch_index)
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(found, limit, item=_batch, key=lambda one: (one.node_id, one.batch_index))
+    order = (batches.c.node_id, batches.c.batch_index)
+    return paged(connection, question, _batch, by=order, after=after, limit=limit)
 
 
 def batch_members_page(
@@ -143,13 +134,10 @@ def _tokens_page(
             )
         )
         .where(table.c.batch_id == batch_id)
-        .order_by(table.c.ordinal)
     )
-    keys = keys_at(after, int)
-    if keys is not None:
-        question = question.where(table.c.ordinal > keys[0])
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(found, limit, item=lambda one: BatchToken(*one), key=lambda one: (one.ordinal,))
+    return paged(
+        connection, question, lambda one: BatchToken(*one), by=(table.c.ordinal,), after=after, limit=limit
+    )
 
 
 def _place(connection: Connection, table: sa.Table, token_id: str) -> PlaceInBatch | None:

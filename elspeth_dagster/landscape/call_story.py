@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape.bodies import answer_of, body_of, failure_of, messages_of
-from elspeth_dagster.landscape.paging import PAGE_DEFAULT, PAGE_MAX, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, PAGE_MAX, Found, Page, paged
 from elspeth_dagster.landscape.schema import calls, node_states, tokens
 from elspeth_dagster.landscape.story import CallStory
 from elspeth_dagster.model.outcome import CallStatus
-
-Found = sa.Row[*tuple[Any, ...]]
 
 
 def calls_of_state(connection: Connection, state_id: str, salt_id: str) -> tuple[CallStory, ...]:
@@ -33,16 +29,14 @@ def calls_page(
         .join(node_states, node_states.c.token_id == tokens.c.token_id)
         .where(node_states.c.state_id == state_id)
     ).scalar()
-    question = sa.select(calls).where(calls.c.state_id == state_id).order_by(calls.c.call_index)
-    keys = keys_at(after, int)
-    if keys is not None:
-        question = question.where(calls.c.call_index > keys[0])
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(
-        found,
-        limit,
-        item=lambda one: _call(connection, one, str(salt_id)),
-        key=lambda one: (one.call_index,),
+    question = sa.select(calls).where(calls.c.state_id == state_id)
+    return paged(
+        connection,
+        question,
+        lambda one: _call(connection, one, str(salt_id)),
+        by=(calls.c.call_index,),
+        after=after,
+        limit=limit,
     )
 
 

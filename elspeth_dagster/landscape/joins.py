@@ -12,11 +12,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Found, Page, paged
 from elspeth_dagster.landscape.schema import coalesce_events
 from elspeth_dagster.model.row import JSON
 
 FETCHED: Final = 1_000  # events in memory at a time
+ORDER: Final = (coalesce_events.c.node_id, coalesce_events.c.event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,6 @@ class JoinSummary:
     wait_max_ms: float | None
 
 
-Found = sa.Row[*tuple[Any, ...]]
-
-
 def join_that_made(connection: Connection, token_id: str) -> JoinRecord | None:
     """The decision that made a merged token; None for any other token."""
     question = sa.select(coalesce_events).where(coalesce_events.c.merged_token_id == token_id)
@@ -70,23 +68,13 @@ def joins_page(
     limit: int = PAGE_DEFAULT,
 ) -> Page[JoinRecord]:
     """The decisions of a run's joins, by node and event, a page at a time."""
-    table = coalesce_events
-    question = _events(run_id, node_id)
-    keys = keys_at(after, str, str)
-    if keys is not None:
-        last_node, last_event = keys
-        question = question.where(
-            sa.tuple_(table.c.node_id, table.c.event_id)
-            > sa.tuple_(sa.literal(last_node), sa.literal(last_event))
-        )
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(found, limit, item=_join, key=lambda one: (one.node_id, one.event_id))
+    return paged(connection, _events(run_id, node_id), _join, by=ORDER, after=after, limit=limit)
 
 
 def join_summaries(connection: Connection, run_id: str) -> tuple[JoinSummary, ...]:
     """Every coalesce of a run that has decided something."""
     sums: dict[str, _Sums] = {}
-    question = _events(run_id, None).execution_options(yield_per=FETCHED)
+    question = _events(run_id, None).order_by(*ORDER).execution_options(yield_per=FETCHED)
     for found in connection.execute(question):
         join = _join(found)
         sums.setdefault(join.node_id, _Sums(join.policy, join.merge_strategy)).add(join)
@@ -98,7 +86,7 @@ def _events(run_id: str, node_id: str | None) -> sa.Select[*tuple[Any, ...]]:
     question = sa.select(table).where(table.c.run_id == run_id)
     if node_id is not None:
         question = question.where(table.c.node_id == node_id)
-    return question.order_by(table.c.node_id, table.c.event_id)
+    return question
 
 
 def _join(found: Found) -> JoinRecord:

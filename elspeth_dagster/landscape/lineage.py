@@ -14,11 +14,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Found, Page, paged
 from elspeth_dagster.landscape.schema import token_parents, tokens
 from elspeth_dagster.model.outcome import Relation
 
 FETCHED: Final = 1_000  # links in memory at a time
+ORDER: Final = (tokens.c.order_key, token_parents.c.token_id, token_parents.c.ordinal)
 
 
 class Direction(StrEnum):
@@ -38,12 +39,9 @@ class Link:
     ordinal: int
 
 
-Found = sa.Row[*tuple[Any, ...]]
-
-
 def lineage(connection: Connection, token_id: str, direction: Direction) -> Iterator[Link]:
     """Every link between ``token_id`` and its ancestors or descendants, to any depth; in the order of the rows."""
-    question = _links(token_id, direction).execution_options(yield_per=FETCHED)
+    question = _links(token_id, direction).order_by(*ORDER).execution_options(yield_per=FETCHED)
     yield from map(_link, connection.execute(question))
 
 
@@ -56,16 +54,7 @@ def lineage_page(
     limit: int = PAGE_DEFAULT,
 ) -> Page[Link]:
     """The same, a page at a time."""
-    question = _links(token_id, direction)
-    keys = keys_at(after, str, str, int)
-    if keys is not None:
-        order_key, child, ordinal = keys
-        behind = sa.tuple_(tokens.c.order_key, token_parents.c.token_id, token_parents.c.ordinal) > sa.tuple_(
-            sa.literal(bytes.fromhex(str(order_key))), sa.literal(child), sa.literal(ordinal)
-        )
-        question = question.where(behind)
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(found, limit, item=_link, key=lambda one: (one.order_key.hex(), one.token_id, one.ordinal))
+    return paged(connection, _links(token_id, direction), _link, by=ORDER, after=after, limit=limit)
 
 
 def _links(token_id: str, direction: Direction) -> sa.Select[*tuple[Any, ...]]:
@@ -77,16 +66,10 @@ def _links(token_id: str, direction: Direction) -> sa.Select[*tuple[Any, ...]]:
     )
     # UNION, not UNION ALL: a token that was reached is not walked from again, so even a circle ends.
     reached = reached.union(sa.select(there).join(reached, reached.c.token_id == here))
-    return (
-        sa.select(
-            table.c.token_id, table.c.parent_token_id, table.c.relation, table.c.ordinal, tokens.c.order_key
-        )
-        .select_from(
-            reached.join(table, here == reached.c.token_id).join(
-                tokens, tokens.c.token_id == table.c.token_id
-            )
-        )
-        .order_by(tokens.c.order_key, table.c.token_id, table.c.ordinal)
+    return sa.select(
+        table.c.token_id, table.c.parent_token_id, table.c.relation, table.c.ordinal, tokens.c.order_key
+    ).select_from(
+        reached.join(table, here == reached.c.token_id).join(tokens, tokens.c.token_id == table.c.token_id)
     )
 
 

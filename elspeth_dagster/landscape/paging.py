@@ -6,7 +6,10 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
 
@@ -14,8 +17,9 @@ PAGE_DEFAULT: Final = 100  # a screen or two
 PAGE_MAX: Final = 1_000  # records in memory at a time
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
-Key = str | int
+Found = sa.Row[*tuple[Any, ...]]
+Key = str | int | bytes
+Columns = Sequence[sa.Column[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,29 @@ class Page(Generic[Item]):
         return len(self.items)
 
 
-def page_of(
-    found: Sequence[Found],
-    limit: int,
-    *,
+def paged(
+    connection: Connection,
+    question: sa.Select[*tuple[Any, ...]],
     item: Callable[[Found], Item],
-    key: Callable[[Found], Sequence[Key]],
+    *,
+    by: Columns,
+    after: str | None,
+    limit: int,
+    is_latest_first: bool = False,
 ) -> Page[Item]:
-    """The page that ``limit + 1`` results make; ``key`` is what the last one's successors are greater than."""
+    """The results of ``question`` behind ``after``, in the order of the columns ``by``, which tell them all apart.
+
+    Raises:
+        LandscapeError: ``limit`` is not from 1 to 1,000, or no such question gave ``after``.
+    """
+    last = None if after is None else _keys_at(after, by)
+    if last is not None:
+        here, there = sa.tuple_(*by), sa.tuple_(*map(sa.literal, last))
+        question = question.where(here < there if is_latest_first else here > there)
+    question = question.order_by(*((column.desc() for column in by) if is_latest_first else by))
+    found = connection.execute(question.limit(bounded(limit) + 1)).all()
     kept = found[:limit]
-    return Page(tuple(map(item, kept)), cursor_at(key(kept[-1])) if len(found) > limit else None)
+    return Page(tuple(map(item, kept)), _cursor_at(kept[-1], by) if len(found) > limit else None)
 
 
 def bounded(limit: int) -> int:
@@ -59,31 +76,38 @@ def bounded(limit: int) -> int:
     return limit
 
 
-def cursor_at(keys: Sequence[Key]) -> str:
-    """A cursor behind the result with these keys."""
-    return base64.urlsafe_b64encode(json.dumps(list(keys)).encode()).decode().rstrip("=")
+def _cursor_at(found: Found, by: Columns) -> str:
+    """A cursor behind this result."""
+    keys = [getattr(found, column.key) for column in by]
+    told = [key.hex() if isinstance(key, bytes) else key for key in keys]
+    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
 
 
-def keys_at(cursor: str | None, *kinds: type[Key]) -> tuple[Key, ...] | None:
-    """The keys in a cursor; None for the first page.
+def _keys_at(cursor: str, by: Columns) -> list[Key]:
+    """The keys in a cursor.
 
     Raises:
         LandscapeError: no such question gave it.
     """
-    if cursor is None:
-        return None
     try:
-        keys = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        keys = None
-    if (
-        not isinstance(keys, list)
-        or len(keys) != len(kinds)
-        or any(key.__class__ is not kind for key, kind in zip(keys, kinds, strict=True))
-    ):
+        told = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return [_key(one, column.type.python_type) for one, column in zip(told, by, strict=True)]
+    except (ValueError, TypeError):
         raise LandscapeError(
             "This cursor is not one of this question's.",
             where=f"after={cursor[:40]!r}",
             hint="pass on a page's `next` as it was given, to the same question",
-        )
-    return tuple(keys)
+        ) from None
+
+
+def _key(told: object, kind: type[object]) -> Key:
+    """A key as it was before it was told.
+
+    Raises:
+        ValueError, TypeError: it is none of this kind.
+    """
+    if kind is bytes and isinstance(told, str):
+        return bytes.fromhex(told)
+    if told.__class__ is kind and isinstance(told, str | int):
+        return told
+    raise TypeError(kind)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.paging import Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import Found, Page, paged
 from elspeth_dagster.landscape.schema import fences, leases, node_executions, run_attempts, runs
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.model.row import JSON
@@ -103,18 +103,14 @@ def runs_before(database: Database, moment: str) -> tuple[RunRecord, ...]:
 
 def listed_page(connection: Connection, *, after: str | None, limit: int) -> Page[ListedRun]:
     """The runs with their latest attempts, latest first, a page at a time."""
-    question = sa.select(runs).order_by(runs.c.started_at.desc(), runs.c.run_id.desc())
-    keys = keys_at(after, str, str)
-    if keys is not None:
-        question = question.where(
-            sa.tuple_(runs.c.started_at, runs.c.run_id) < sa.tuple_(*map(sa.literal, keys))
-        )
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(
-        found,
-        limit,
-        item=lambda one: ListedRun(_run(one), _attempts(connection, one.run_id)[-1]),
-        key=lambda one: (one.started_at, one.run_id),
+    return paged(
+        connection,
+        sa.select(runs),
+        lambda one: ListedRun(_run(one), _attempts(connection, one.run_id)[-1]),
+        by=(runs.c.started_at, runs.c.run_id),
+        after=after,
+        limit=limit,
+        is_latest_first=True,
     )
 
 
@@ -174,7 +170,7 @@ def _latest(connection: Connection, runs_max: int) -> list[RunRecord]:
     return [_run(found) for found in connection.execute(question)]
 
 
-def _run(found: sa.Row[*tuple[Any, ...]]) -> RunRecord:
+def _run(found: Found) -> RunRecord:
     return RunRecord(
         run_id=found.run_id,
         run_key=found.run_key,

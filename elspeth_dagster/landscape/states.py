@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Page, bounded, keys_at, page_of
+from elspeth_dagster.landscape.paging import PAGE_DEFAULT, Found, Page, paged
 from elspeth_dagster.landscape.schema import node_states
 from elspeth_dagster.model.outcome import StateStatus
 from elspeth_dagster.model.row import JSON
@@ -48,8 +48,8 @@ class StateFilter:
     status: StateStatus | None = None
 
 
-Found = sa.Row[*tuple[Any, ...]]
 EVERY: Final = StateFilter()
+ORDER: Final = (node_states.c.order_key, node_states.c.state_id)
 
 
 def node_states_page(
@@ -61,23 +61,14 @@ def node_states_page(
     limit: int = PAGE_DEFAULT,
 ) -> Page[StateRecord]:
     """The states of a run in the order of its rows, a page at a time."""
-    question = _states(run_id, which)
-    keys = keys_at(after, str, str)
-    if keys is not None:
-        order_key, state_id = keys
-        question = question.where(
-            sa.tuple_(node_states.c.order_key, node_states.c.state_id)
-            > sa.tuple_(sa.literal(bytes.fromhex(str(order_key))), sa.literal(state_id))
-        )
-    found = connection.execute(question.limit(bounded(limit) + 1)).all()
-    return page_of(found, limit, item=_state, key=lambda one: (one.order_key.hex(), one.state_id))
+    return paged(connection, _states(run_id, which), _state, by=ORDER, after=after, limit=limit)
 
 
 def every_node_state(
     connection: Connection, run_id: str, *, which: StateFilter = EVERY
 ) -> Iterator[StateRecord]:
     """All of them, in the same order, one page in memory at a time."""
-    question = _states(run_id, which).execution_options(yield_per=FETCHED)
+    question = _states(run_id, which).order_by(*ORDER).execution_options(yield_per=FETCHED)
     yield from map(_state, connection.execute(question))
 
 
@@ -90,7 +81,7 @@ def _states(run_id: str, which: StateFilter) -> sa.Select[*tuple[Any, ...]]:
         question = question.where(table.c.token_id == which.token_id)
     if which.status is not None:
         question = question.where(table.c.status == which.status.value)
-    return question.order_by(table.c.order_key, table.c.state_id)
+    return question
 
 
 def _state(found: Found) -> StateRecord:

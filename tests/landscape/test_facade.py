@@ -105,7 +105,7 @@ def test_a_page_has_a_bound(landscape: Landscape, family: Family, limit: int) ->
         landscape.get_node_states(family.key, limit=limit)
 
 
-@pytest.mark.parametrize("after", ["", "x", "bm90IGpzb24", "WzEsMl0", "é"])
+@pytest.mark.parametrize("after", ["", "x", "bm90IGpzb24", "WzEsMl0", "WyJ6eiIsICJ4Il0", "é"])
 def test_a_cursor_of_another_question_is_refused(landscape: Landscape, family: Family, after: str) -> None:
     with pytest.raises(LandscapeError, match="cursor"):
         landscape.get_node_states(family.key, after=after)
