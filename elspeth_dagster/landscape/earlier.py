@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -38,6 +39,28 @@ class EarlierAnswer:
     body: bytes | None
 
 
+ANSWER_COLUMNS: Final = (
+    calls.c.call_id,
+    calls.c.query,
+    calls.c.try_no,
+    calls.c.model_answered,
+    calls.c.http_status,
+    calls.c.request_hash,
+    calls.c.response_hash,
+    calls.c.template_hash,
+    calls.c.variables_hash,
+    calls.c.prompt_tokens,
+    calls.c.completion_tokens,
+    payloads.c.body,
+)
+"""What `EarlierAnswer` is made of, in its order."""
+
+IS_ITS_BODY: Final = sa.and_(
+    payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == calls.c.response_hash
+)
+"""That a payload is the body which came back: it lies with the row that the call was made for."""
+
+
 @patient
 def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str]) -> dict[str, int]:
     """The number of attempts that each of these tokens has had at the node; those without one are left out."""
@@ -68,30 +91,11 @@ def earlier_answers(
 ) -> dict[str, list[EarlierAnswer]]:
     """Every answer that was recorded for these tokens at the node, each once, in the order of the tries."""
     statement = (
-        sa.select(
-            node_states.c.token_id,
-            calls.c.call_id,
-            calls.c.query,
-            calls.c.try_no,
-            calls.c.model_answered,
-            calls.c.http_status,
-            calls.c.request_hash,
-            calls.c.response_hash,
-            calls.c.template_hash,
-            calls.c.variables_hash,
-            calls.c.prompt_tokens,
-            calls.c.completion_tokens,
-            payloads.c.body,
-        )
+        sa.select(node_states.c.token_id, *ANSWER_COLUMNS)
         .select_from(
             calls.join(node_states, node_states.c.state_id == calls.c.state_id)
             .join(tokens, tokens.c.token_id == node_states.c.token_id)
-            .outerjoin(
-                payloads,
-                sa.and_(
-                    payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == calls.c.response_hash
-                ),
-            )
+            .outerjoin(payloads, IS_ITS_BODY)
         )
         .where(
             node_states.c.node_id == node_id,

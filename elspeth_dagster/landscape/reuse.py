@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.earlier import EarlierAnswer
+from elspeth_dagster.landscape.earlier import ANSWER_COLUMNS, IS_ITS_BODY, EarlierAnswer
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import calls, node_states, payloads, request_keys, row_salts, tokens
 from elspeth_dagster.model.clock import new_salts
@@ -43,31 +43,12 @@ def fingerprint(key: bytes, *, address: str, body: bytes) -> bytes:
 def answered_before(database: Database, keys: Sequence[bytes], *, run_id: str) -> dict[bytes, EarlierAnswer]:
     """The latest valid answer that any other run got to each of these requests, where its body was not purged."""
     statement = (
-        sa.select(
-            request_keys.c.request_key,
-            calls.c.call_id,
-            calls.c.query,
-            calls.c.try_no,
-            calls.c.model_answered,
-            calls.c.http_status,
-            calls.c.request_hash,
-            calls.c.response_hash,
-            calls.c.template_hash,
-            calls.c.variables_hash,
-            calls.c.prompt_tokens,
-            calls.c.completion_tokens,
-            payloads.c.body,
-        )
+        sa.select(request_keys.c.request_key, *ANSWER_COLUMNS)
         .select_from(
             request_keys.join(calls, calls.c.call_id == request_keys.c.call_id)
             .join(node_states, node_states.c.state_id == calls.c.state_id)
             .join(tokens, tokens.c.token_id == node_states.c.token_id)
-            .join(
-                payloads,
-                sa.and_(
-                    payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == calls.c.response_hash
-                ),
-            )
+            .join(payloads, IS_ITS_BODY)
         )
         .where(
             request_keys.c.request_key.in_(keys),
