@@ -40,6 +40,10 @@ class Postgres:
         self._admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
         return _shown(self._url.set(database=name))
 
+    def for_dagster(self) -> str:
+        """The URL of a new, empty database as Dagster's storage wants it: with its own driver named."""
+        return _shown(make_url(self.empty()).set(drivername="postgresql+psycopg2"))
+
     def ready(self) -> str:
         """The URL of a Landscape without records."""
         if self._free:

@@ -28,6 +28,8 @@ class Project:
 
     folder: Path
     landscape_url: str
+    dagster_url: str | None = None
+    """Dagster's own storage on PostgreSQL; SQLite in its home where there is none."""
 
     @property
     def declaration(self) -> Path:
@@ -45,7 +47,10 @@ class Project:
 
     def instance(self) -> dg.DagsterInstance:
         self.dagster_home.mkdir(exist_ok=True)
-        (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        settings: dict[str, Any] = {"telemetry": {"enabled": False}}
+        if self.dagster_url is not None:
+            settings["storage"] = {"postgres": {"postgres_url": self.dagster_url}}
+        (self.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(settings))
         return dg.DagsterInstance.from_config(str(self.dagster_home))
 
     def run(
@@ -54,6 +59,7 @@ class Project:
         limit: int | None = None,
         resume: str | None = None,
         select: Sequence[dg.AssetKey] | None = None,
+        partition: str | None = None,
     ) -> dg.JobExecutionResult:
         """Launch the pipeline, or the assets of ``select``; ``resume`` names the Dagster run to go on from."""
         config = dict(QUIET)
@@ -65,11 +71,11 @@ class Project:
             "job_of_file",
             reconstructable_kwargs={"path": str(self.declaration), "landscape_url": self.landscape_url},
         )
-        options, tags = None, None
+        options, tags = None, {} if partition is None else {"dagster/partition": partition}
         with self.instance() as instance:
             if resume is not None:
                 options = dg.ReexecutionOptions.from_failure(resume, instance)
-                tags = {"dagster/is_resume_retry": "true"}
+                tags |= {"dagster/is_resume_retry": "true"}
             return dg.execute_job(
                 job,
                 instance=instance,
@@ -99,7 +105,7 @@ class Project:
         """A process of its own that runs ``code`` with this project as ``project``."""
         program = (
             "from pathlib import Path\nfrom tests.support import Project\n"
-            f"project = Project(Path({str(self.folder)!r}), {self.landscape_url!r})\n{code}\n"
+            f"project = Project(Path({str(self.folder)!r}), {self.landscape_url!r}, {self.dagster_url!r})\n{code}\n"
         )
         return subprocess.Popen(
             [sys.executable, "-c", program],

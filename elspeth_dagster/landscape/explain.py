@@ -29,6 +29,7 @@ from elspeth_dagster.landscape.queries import violations_of
 from elspeth_dagster.landscape.relatives import LISTED_MAX, children_of, parents_of
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.landscape.schema import node_states, rows, tokens
+from elspeth_dagster.landscape.sharded import shard_of_run
 from elspeth_dagster.landscape.story import BatchStory, Explanation, SourceRow, TokenStory, Violation
 from elspeth_dagster.landscape.visits import Graph, ValuesRead, graph_of, visit_of
 from elspeth_dagster.model.row import JSON
@@ -104,7 +105,11 @@ def _rows_there(connection: Connection, run: RunRecord) -> str:
     last = connection.execute(
         sa.select(sa.func.max(rows.c.row_index)).where(rows.c.run_id == run.run_id)
     ).scalar()
-    return "no row was read yet" if last is None else f"its rows are 0 to {last}"
+    if last is None:
+        return "no row was read yet"
+    shard = shard_of_run(connection, run)
+    step = "" if shard.count == 1 else f", every {shard.count} rows"
+    return f"its rows are {shard.index} to {last}{step}"
 
 
 def _explanation(

@@ -6,11 +6,10 @@ that shards need to know nothing of each other and a row keeps its number howeve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from elspeth_dagster.model.shard import Shard, shard_of_key
 from elspeth_dagster.nodes.base import Mistake
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.pipeline.partition_spec import Partitions
@@ -19,24 +18,6 @@ from elspeth_dagster.pipeline.spec import Head
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
 
 PLACEHOLDER: Final = "{partition}"
-_SHARD: Final = re.compile(r"(\d+)-of-(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Every ``count``-th record, from number ``index`` on."""
-
-    index: int
-    count: int
-
-    @property
-    def key(self) -> str:
-        """``03-of-16``: in order as text, too."""
-        return f"{self.index:0{len(str(self.count - 1))}d}-of-{self.count}"
-
-    def takes(self, record: int) -> bool:
-        """Whether the record of this number is this shard's."""
-        return record % self.count == self.index
 
 
 def shards(partitions: Partitions) -> tuple[Shard, ...]:
@@ -48,10 +29,7 @@ def shards(partitions: Partitions) -> tuple[Shard, ...]:
 
 def shard_of(partitions: Partitions | None, key: str | None) -> Shard | None:
     """The shard that a partition key names; None where the pipeline has no shards."""
-    found = _SHARD.fullmatch(key or "")
-    if partitions is None or partitions.shards is None or found is None:
-        return None
-    return Shard(int(found[1]), int(found[2]))
+    return None if partitions is None or partitions.shards is None else shard_of_key(key)
 
 
 def partition_mistakes(head: Head, parts: Parts) -> Iterator[Mistake]:

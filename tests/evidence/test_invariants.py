@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from elspeth_dagster.errors import LandscapeError
+from elspeth_dagster.landscape.explain import explain_row
+from elspeth_dagster.landscape.runs import find_run
 from elspeth_dagster.landscape.verify import CHECKS
+from elspeth_dagster.landscape.visits import nothing_read
 from tests.evidence.conftest import Copy
+from tests.evidence.honest import RUN_ID
 from tests.evidence.mutants import MUTANTS
 from tests.evidence.rewriting import rehash, reseal
 
@@ -64,3 +69,43 @@ def test_a_sinks_file_that_was_edited(copy: Copy, honest: Copy) -> None:
     finally:
         path.write_bytes(before)
     assert found == {"every sink's file is what was written": ["0123abcd/totals="]}
+
+
+def _as_shard(copy: Copy, key: str, *, count: int, index: int) -> None:
+    """Make the honest run one of a shard: its rows are every ``count``-th."""
+    copy.change(
+        "UPDATE runs SET spec_json = json_set(spec_json, '$.partitions', json('{\"shards\": 3}'))",
+        ("UPDATE runs SET partition_key = ?", (key,)),
+        ("UPDATE rows SET row_index = -1 - row_index * ? - ?", (count, index)),
+        "UPDATE rows SET row_index = -1 - row_index",
+    )
+
+
+GAPS = "every row has its token, row indices have no gap"
+
+
+def test_the_rows_of_a_shard_are_every_nth_and_a_missing_or_strange_one_is_reported(copy: Copy) -> None:
+    _as_shard(copy, "1-of-3", count=3, index=1)
+    rehash(copy)
+    reseal(copy)
+    assert _reported(copy) == {}
+    run = find_run(copy.database, RUN_ID)
+    with pytest.raises(LandscapeError, match=r"its rows are 1 to \d+, every 3 rows"):
+        explain_row(copy.database, run, 0, values_read=nothing_read)
+
+    copy.change("UPDATE rows SET row_index = 100 WHERE row_index = 10")
+    rehash(copy)
+    reseal(copy)
+    assert _reported(copy) == {GAPS: [f"{RUN_ID}, source"]}
+
+    copy.change("UPDATE rows SET row_index = 9 WHERE row_index = 100")
+    rehash(copy)
+    reseal(copy)
+    assert _reported(copy) == {GAPS: [f"{RUN_ID}, source"]}
+
+
+def test_a_partition_that_is_only_named_like_a_shard_has_every_row(copy: Copy) -> None:
+    copy.change("UPDATE runs SET partition_key = '1-of-3'")
+    rehash(copy)
+    reseal(copy)
+    assert _reported(copy) == {}

@@ -14,6 +14,9 @@ import dagster as dg
 import pytest
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.runs import find_run
+from elspeth_dagster.landscape.verify import verify_run
+from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.orchestration.build import build_definitions
 from elspeth_dagster.orchestration.resources import LandscapeResource
 from elspeth_dagster.pipeline import Pipeline, pipeline_from
@@ -66,6 +69,18 @@ def _rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     return found
 
 
+def _findings(folder: Path) -> dict[str | None, list[str]]:
+    """What `verify` has to say of each partition's run."""
+    runs = [run_id for (run_id,) in _rows(folder, "SELECT run_id FROM runs")]
+    database = Database(f"sqlite:///{folder / 'landscape.db'}")
+    reports = [verify_run(database, find_run(database, run), now=SystemClock().now()) for run in runs]
+    database.dispose()
+    return {
+        report.run.partition_key: [finding.what for check in report.checks for finding in check.findings]
+        for report in reports
+    }
+
+
 def test_shards_give_the_rows_of_one_run_each_once_with_their_numbers(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -81,7 +96,7 @@ def test_shards_give_the_rows_of_one_run_each_once_with_their_numbers(
     assert [part for part in read if part != sorted(part)] == []
     numbers = _rows(tmp_path, "SELECT row_index FROM rows ORDER BY row_index")
     assert [number for (number,) in numbers] == list(range(ROWS))
-    assert len(_rows(tmp_path, "SELECT DISTINCT run_id FROM runs WHERE partition_key IS NOT NULL")) == 4
+    assert _findings(tmp_path) == {f"{index}-of-4": [] for index in range(4)}
 
 
 def test_a_single_run_backfill_is_one_landscape_run_a_partition(

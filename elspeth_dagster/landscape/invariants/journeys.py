@@ -11,6 +11,7 @@ from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
 from elspeth_dagster.landscape.invariants.scope import seen_again
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, token_outcomes, tokens
+from elspeth_dagster.landscape.sharded import shard_of_run
 from elspeth_dagster.landscape.waiting import Feed
 
 
@@ -37,7 +38,7 @@ def one_outcome_each(examined: Examined) -> Iterator[Finding]:
 
 
 def every_row_has_a_token(examined: Examined) -> Iterator[Finding]:
-    """The source made one token for each row, quarantined ones too; and row indices have no gap."""
+    """The source made one token for each row, quarantined ones too; and row indices have no gap, or the shard's."""
     of_run = rows.c.run_id == examined.run.run_id
     orphans = (
         sa.select(rows.c.row_id)
@@ -45,18 +46,25 @@ def every_row_has_a_token(examined: Examined) -> Iterator[Finding]:
         .where(of_run, tokens.c.token_id.is_(None))
         .execution_options(yield_per=PAGE)
     )
-    extent = (
-        sa.select(rows.c.source_node_id, sa.func.count(), sa.func.max(rows.c.row_index))
-        .where(of_run)
-        .group_by(rows.c.source_node_id)
-    )
     with examined.database.read() as connection:
+        shard = shard_of_run(connection, examined.run)
+        strangers = sa.case((rows.c.row_index % shard.count != shard.index, 1), else_=0)
+        extent = (
+            sa.select(
+                rows.c.source_node_id, sa.func.count(), sa.func.max(rows.c.row_index), sa.func.sum(strangers)
+            )
+            .where(of_run)
+            .group_by(rows.c.source_node_id)
+        )
         for row_id in connection.execute(orphans).scalars():
             yield Finding("row_has_token", "rows", row_id, "No token was made for the row.")
-        for node_id, count, last in connection.execute(extent):
-            if last != count - 1:
+        for node_id, count, last, others in connection.execute(extent):
+            key = f"{examined.run.run_id}, {node_id}"
+            if others:
+                yield Finding("row_indices", "rows", key, f"{others} rows are not of the shard {shard.key}.")
+            elif last != shard.index + (count - 1) * shard.count:
                 what = f"{count} rows have indices up to {last}: some are missing."
-                yield Finding("row_indices", "rows", f"{examined.run.run_id}, {node_id}", what)
+                yield Finding("row_indices", "rows", key, what)
 
 
 def balances(examined: Examined) -> Iterator[Finding]:
