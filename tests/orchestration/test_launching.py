@@ -11,11 +11,15 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.run_coordinator import SubmitRunContext
+from dagster._core.snap.config_types import build_config_schema_snapshot
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 from dagster._core.workspace.context import WorkspaceRequestContext
 
 from elspeth_dagster import LandscapeResource, ModelResource, build_definitions, load_pipeline
+from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.orchestration.attribution import AttributingRunCoordinator
-from elspeth_dagster.orchestration.launch_config import config_schema
+from elspeth_dagster.orchestration.launch_config import config_schema, limit_of
+from elspeth_dagster.pooling import PoolConfig
 from elspeth_dagster.testing import FakeModelServer
 from tests.support import QUIET, Project, model_at, mood_pipeline, write_csv
 
@@ -60,8 +64,44 @@ def test_the_form_has_the_declarations_own_values_as_defaults(project: Project) 
     assert pool["pool_size"].description
     limit = config_schema(pipeline.nodes["source"])
     assert limit is not None
-    assert limit["limit"].default_value is None
+    assert limit["limit"].default_value == "all"
     assert config_schema(pipeline.nodes["triage"]) is None
+
+
+def test_the_launchpad_opens_with_all_that_can_be_changed_spelled_out(project: Project) -> None:
+    project.declare(mood_pipeline("http://127.0.0.1:9/v1", pool={"pool_size": 8, "shared": True}))
+    definitions = build_definitions(load_pipeline(project.declaration))
+    job = definitions.resolve_job_def("moods")
+    snapshot = build_config_schema_snapshot(job)
+    form = snapshot.get_config_snap(job.run_config_schema.config_type.key)
+    text = default_values_yaml_from_type_snap(snapshot, form)
+    filled = yaml.safe_load(text)["ops"]
+    assert filled["moods__source"]["config"] == {"limit": "all"}
+    assert filled["moods__judge"]["config"]["model"] == "default"
+    declared = PoolConfig(pool_size=8, shared=True)
+    assert filled["moods__judge"]["config"]["pool"] == declared.model_dump()
+
+
+def test_a_launch_as_the_launchpad_fills_it_in_is_the_launch_as_declared(project: Project) -> None:
+    with FakeModelServer() as server:
+        project.declare(mood_pipeline(server.base_url))
+        pool = PoolConfig(pool_size=8).model_dump()
+        filled = {"source": {"limit": "all"}, "judge": {"model": "default", "pool": pool}}
+        assert launch(project, filled).success
+        assert launch(project, {}).success
+    hashes = project.query("SELECT DISTINCT config_json FROM nodes WHERE node_id = 'judge'")
+    assert len(hashes) == 1
+    assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(2 * ROWS,)]
+
+
+@pytest.mark.parametrize("limit", [0, -5, True, "many", 2.5, [3]])
+def test_a_limit_that_is_none_is_refused_in_words(project: Project, limit: object) -> None:
+    project.declare(mood_pipeline("http://127.0.0.1:9/v1"))
+    pipeline = load_pipeline(project.declaration)
+    with pytest.raises(LaunchError, match="is no number of records") as refused:
+        limit_of(pipeline, {"ops": {"moods__source": {"config": {"limit": limit}}}})
+    assert refused.value.where == "the launch's configuration, ops.moods__source.config.limit"
+    assert refused.value.hint == "give a whole number of at least 1, or 'all'"
 
 
 def test_limit_model_and_pool_of_a_launch_are_what_the_run_does(project: Project) -> None:
