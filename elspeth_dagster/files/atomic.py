@@ -66,6 +66,11 @@ class AtomicFile:
         self.abort()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was neither committed nor aborted."""
+        return self._open
+
+    @property
     def sha256(self) -> bytes:
         """The digest of everything written so far."""
         return self._hash.digest()

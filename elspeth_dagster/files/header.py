@@ -43,9 +43,14 @@ def header_names(cells: Sequence[str], *, where: str) -> tuple[str, ...]:
 
 
 def check_header(
-    header: Sequence[str], columns: Sequence[Column], where: str, *, extra: ExtraColumns = "keep"
+    header: Sequence[str],
+    columns: Sequence[Column],
+    where: str,
+    *,
+    extra: ExtraColumns = "keep",
+    called: str = "header",
 ) -> None:
-    """Refuse, before any row is read, a file that lacks a declared column, or (``extra="refuse"``) has others.
+    """Refuse, before any row is read, what lacks a declared column, or (``extra="refuse"``) has others.
 
     An optional column may be absent from the file.
 
@@ -55,21 +60,21 @@ def check_header(
     lacking = [column.name for column in columns if not column.optional and column.name not in header]
     if lacking:
         near = "".join(suggest(name, header) for name in lacking[:NAMES_SHOWN_MAX])
-        what = f"The header lacks {_listed(lacking)}.{near} It has {_listed(header)}."
-        raise SourceError(what, where=where, hint=_hint(header))
+        what = f"The {called} lacks {_listed(lacking)}.{near} It has {_listed(header)}."
+        raise SourceError(what, where=where, hint=_hint(header, called))
     declared = [column.name for column in columns]
     others = [name for name in header if name not in set(declared)]
     if others and extra == "refuse":
         near = "".join(suggest(name, declared) for name in others[:NAMES_SHOWN_MAX])
-        what = f"The header has {_listed(others)}, which `columns` does not declare.{near}"
+        what = f"The {called} has {_listed(others)}, which `columns` does not declare.{near}"
         raise SourceError(what, where=where, hint="declare them, or set `extra_columns: drop` or `keep`")
 
 
-def _hint(header: Sequence[str]) -> str:
+def _hint(header: Sequence[str], called: str) -> str:
     apart = next((name for mark, name in _DELIMITERS.items() if len(header) == 1 and mark in header[0]), None)
-    if apart is not None:
+    if apart is not None and called == "header":
         return f"the header is one single column: is the delimiter {apart}?"
-    return "mend the header or `columns`; a column that may be missing is declared with '?'"
+    return f"mend the {called} or `columns`; a column that may be missing is declared with '?'"
 
 
 def _counted(names: Sequence[str]) -> dict[str, int]:

@@ -28,12 +28,26 @@ _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", "
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that is durable under its name: its place, its digest, its size and its rows."""
+    """What a sink made, durable under its name: its place, its digest, its size and its rows.
 
-    path: Path
+    ``path`` is None for what is no file. ``uri`` holds no user's name and no password.
+    """
+
+    uri: str
     sha256: bytes
     size_bytes: int
     row_count: int
+    path: Path | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, sha256: bytes, size_bytes: int, row_count: int) -> Artifact:
+        """That of a file."""
+        return cls(path.as_uri(), sha256, size_bytes, row_count, path)
+
+    @property
+    def name(self) -> str:
+        """What people call it: the file's name, or the address without what comes behind it."""
+        return self.uri.partition("?")[0] if self.path is None else self.path.name
 
 
 class RowWriter(Protocol):
@@ -124,7 +138,7 @@ class _FileWriter:
         """
         self._flush()
         self._file.commit()
-        return Artifact(self._file.path, self._file.sha256, self._file.size_bytes, self._row_count)
+        return Artifact.of_file(self._file.path, self._file.sha256, self._file.size_bytes, self._row_count)
 
     def abort(self) -> None:
         """Forget everything written. After ``finish``, nothing."""

@@ -14,6 +14,7 @@ from typing import Literal
 
 from elspeth_dagster.model.convert import (
     FROM_TEXT,
+    FROM_TYPED,
     FROM_VALUE,
     ColumnType,
     Refused,
@@ -118,13 +119,16 @@ class RowReader:
     """Columns made ready for many records: call it with a record; get a row, or None and every violation.
 
     The row has the declared columns in declared order, then (``extra="keep"``) the others in the record's order.
-    With ``from_text`` the record's values are all text, as in CSV; otherwise JSON's or Python's own types.
+    With ``from_text`` the record's values are all text, as in CSV; ``from_table`` they have a table's types; otherwise
+    JSON's or Python's own.
     """
 
     __slots__ = ("_columns", "_convert_extra", "_extra", "_names", "_plan", "_text")
 
-    def __init__(self, columns: Sequence[Column], *, extra: ExtraColumns, from_text: bool) -> None:
-        converters = FROM_TEXT if from_text else FROM_VALUE
+    def __init__(
+        self, columns: Sequence[Column], *, extra: ExtraColumns, from_text: bool, from_table: bool = False
+    ) -> None:
+        converters = FROM_TEXT if from_text else FROM_TYPED if from_table else FROM_VALUE
         self._columns = tuple(columns)
         self._names = frozenset(column.name for column in columns)
         self._plan = [(column.name, converters[column.type], column.optional) for column in columns]

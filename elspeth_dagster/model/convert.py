@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Literal
+from uuid import UUID
 
 from elspeth_dagster.errors import NotJSONError
 from elspeth_dagster.model.row import DEPTH_MAX, JSON, SAFE_INTEGER_MAX, normalised
@@ -276,6 +277,20 @@ def _flaw(value: object, depth: int = 0) -> ViolationCode | None:
     return next((code for part in parts if (code := _flaw(part, depth + 1))), None)
 
 
+def _text_of_typed(value: object) -> str:
+    return str(value) if isinstance(value, UUID | dt.time) else plain_text(value)
+
+
+def _bool_of_typed(value: object) -> bool:
+    """A truth value; databases without a type for it say 0 and 1."""
+    return bool(value) if type(value) is int and value in {0, 1} else _bool_of_value(value)
+
+
+def _json_of_typed(value: object) -> JSON:
+    """A structure as it is; text is JSON's own, since most tables keep it so."""
+    return _json_of_text(plain_text(value)) if isinstance(value, str) else any_json(value)
+
+
 _SHARED: dict[ColumnType, Callable[..., JSON]] = {
     ColumnType.STR: plain_text,
     ColumnType.DATE: _date,
@@ -296,3 +311,10 @@ FROM_VALUE: dict[ColumnType, Callable[..., JSON]] = {
     ColumnType.BOOL: _bool_of_value,
     ColumnType.JSON: any_json,
 }
+FROM_TYPED: dict[ColumnType, Callable[..., JSON]] = {
+    **FROM_VALUE,
+    ColumnType.STR: _text_of_typed,
+    ColumnType.BOOL: _bool_of_typed,
+    ColumnType.JSON: _json_of_typed,
+}
+"""What a table's columns hold: typed values, of more types than JSON has."""

@@ -1,7 +1,8 @@
 """Rows are plain JSON objects; this module says what that is, and turns what is nearly JSON into it.
 
 Types that JSON lacks are normalised where a row is made (at the source, or by a step): datetime to UTC ISO 8601,
-Decimal to string, enumerations to their value, NumPy and pandas scalars to the Python scalar, NaT and NA to null.
+Decimal and UUID to string, enumerations to their value, NumPy and pandas scalars to the Python scalar, NaT and NA to
+null.
 What has no faithful JSON form (NaN, Infinity, sets, bytes, durations, keys that are not strings, integers beyond
 2^53-1, lone surrogates) is refused with the field named.
 """
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from elspeth_dagster.errors import NotJSONError
 
@@ -68,6 +70,8 @@ def _foreign(value: object, field: str, depth: int) -> JSON:
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise NotJSONError(f"{value} is not a number that JSON has.", field=field)
+        return str(value)
+    if isinstance(value, UUID):
         return str(value)
     if isinstance(value, str):
         return _text(_plain(value), field)

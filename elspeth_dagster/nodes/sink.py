@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from elspeth_dagster.errors import SinkError
-from elspeth_dagster.files import RowWriter, open_writer, resolve
+from elspeth_dagster.files import Artifact, RowWriter, open_writer, resolve
+from elspeth_dagster.model.convert import ColumnType
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, Sources, listed
 from elspeth_dagster.nodes.source import path_mistakes
@@ -18,11 +21,19 @@ ERROR_FIELD = "_error"
 """Where a sink of failed or quarantined rows says what was wrong, beside the row's own fields."""
 
 
-class FileSinkConfig(NodeConfig):
-    """A sink that is a file."""
+@dataclass(frozen=True, slots=True)
+class WrittenBy:
+    """Whose rows a sink writes: where the declaration lives, the run, and the sink's own name in it."""
 
-    # Where and how a file is written decides nothing about a row: it can be mended before a resume.
-    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside", "path", "columns"}
+    home: Home
+    pipeline: str
+    node_id: str
+    partition: str | None
+    run_id: str
+
+
+class SinkConfig(NodeConfig):
+    """What every sink says: the ports whose rows it takes."""
 
     kind: str
     from_: Sources | None = Field(
@@ -30,14 +41,42 @@ class FileSinkConfig(NodeConfig):
         alias="from",
         description="The port or ports whose rows it takes; none: `on_error` feeds it.",
     )
-    path: str = Field(
-        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
-    )
-    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
 
     def sources(self) -> tuple[str, ...]:
         """The ports that it names, in order."""
         return listed(self.from_)
+
+    def needs_types(self) -> bool:
+        """Whether all rows must be looked at before the first is written."""
+        return False
+
+    def written_types(self) -> dict[str, str]:
+        """The columns and types that the declaration says are written; none where they follow from the rows."""
+        return {}
+
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+        """What takes the run's rows and makes them durable together. ``columns`` are in order, with types if needed.
+
+        Raises:
+            SinkError: the target cannot be written.
+        """
+        raise NotImplementedError
+
+    def written_now(self, artifact: Artifact, by: WrittenBy) -> bytes | None:
+        """The digest of what is there now; None if it is gone."""
+        raise NotImplementedError
+
+
+class FileSinkConfig(SinkConfig):
+    """A sink that is a file."""
+
+    # Where and how a file is written decides nothing about a row: it can be mended before a resume.
+    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside", "path", "columns"}
+
+    path: str = Field(
+        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
+    )
+    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
 
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """A path that leaves the project."""
@@ -62,9 +101,25 @@ class FileSinkConfig(NodeConfig):
         except ValueError as error:
             raise SinkError(str(error), where=f"sink path {self.path!r}") from error
 
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+        """A writer of the run's file."""
+        path = self.file(by.home, partition=by.partition, run_id=by.run_id)
+        return self.open(path, columns=tuple(columns))
+
     def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
         """A writer whose file appears when it is finished. ``columns`` are those of the first row, known ones first."""
         raise NotImplementedError
+
+    def written_now(self, artifact: Artifact, by: WrittenBy) -> bytes | None:
+        """The digest of the file as it is."""
+        _ = by
+        if artifact.path is None:
+            return None
+        try:
+            with artifact.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError:
+            return None
 
 
 class CsvSinkConfig(FileSinkConfig):
@@ -110,6 +165,3 @@ class JsonlSinkConfig(FileSinkConfig):
         """A writer of whole rows."""
         _ = columns
         return open_writer("jsonl", path)
-
-
-SinkConfig = Annotated[CsvSinkConfig | JsonlSinkConfig, Field(discriminator="kind")]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,14 +18,24 @@ from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
 DISCARD = "discard"
 
 
-class FileSourceConfig(NodeConfig):
-    """A source that is a file."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source reads in one run: ``records`` in order, bad ones too.
 
-    operational: ClassVar[frozenset[str]] = NodeConfig.operational | {"allow_outside"}
+    ``where`` is shown in errors. ``uri`` is what Dagster shows, None for what was only handed over; ``path`` is the
+    file's, where it is one. ``noun`` is what to call it.
+    """
 
-    path: str = Field(
-        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
-    )
+    where: str
+    records: Iterator[RawRecord]
+    uri: str | None = None
+    path: Path | None = None
+    noun: str = "file"
+
+
+class SourceConfig(NodeConfig):
+    """What every source says: the columns of its rows, and what becomes of what does not fit."""
+
     columns: dict[str, str] = Field(
         min_length=1,
         description="Column: type (str int float bool date datetime decimal json), `?` behind it: may be missing.",
@@ -35,17 +46,15 @@ class FileSourceConfig(NodeConfig):
     on_invalid: str = Field(
         default=DISCARD, description="The sink that takes quarantined rows, or `discard`."
     )
-    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
 
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
-        """Types that do not exist, a path that leaves the project."""
-        _ = columns
+        """Types that do not exist."""
+        _ = columns, home
         for name, type_name in self.columns.items():
             try:
                 parse_columns({name: type_name})
             except ValueError as error:
                 yield Mistake(("columns", name), str(error))
-        yield from path_mistakes(self.path, home, allow_outside=self.allow_outside)
 
     def columns_out(self, columns: Columns) -> Columns:
         """What is declared: an undeclared column that is kept is carried, but no step can rely on it."""
@@ -56,6 +65,39 @@ class FileSourceConfig(NodeConfig):
     def parsed_columns(self) -> tuple[Column, ...]:
         """The declared columns, in order."""
         return parse_columns(self.columns)
+
+    def reading(self, home: Home, *, partition: str | None, run_id: str | None) -> Reading:
+        """What this run reads; opened when the first record is asked for.
+
+        Raises:
+            SourceError: it can be told before that it cannot be read.
+        """
+        raise NotImplementedError
+
+    def reader(self) -> RowReader:
+        """What turns a raw record into a row, or names what is wrong with it."""
+        raise NotImplementedError
+
+
+class FileSourceConfig(SourceConfig):
+    """A source that is a file."""
+
+    operational: ClassVar[frozenset[str]] = SourceConfig.operational | {"allow_outside"}
+
+    path: str = Field(
+        description="Relative to the declaration's folder; `{partition}` and `{run_id}` may stand in it."
+    )
+    allow_outside: bool = Field(default=False, description="Whether the path may leave the project's folder.")
+
+    def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
+        """Also a path that leaves the project."""
+        yield from super().mistakes(columns, home)
+        yield from path_mistakes(self.path, home, allow_outside=self.allow_outside)
+
+    def reading(self, home: Home, *, partition: str | None, run_id: str | None) -> Reading:
+        """The file of this run."""
+        path = self.file(home, partition=partition, run_id=run_id)
+        return Reading(str(path), self.records(path), uri=str(path), path=path)
 
     def file(self, home: Home, *, partition: str | None, run_id: str | None) -> Path:
         """The file of this run.
@@ -78,10 +120,6 @@ class FileSourceConfig(NodeConfig):
 
     def records(self, path: Path) -> Iterator[RawRecord]:
         """Every record of the file, bad ones too, in order."""
-        raise NotImplementedError
-
-    def reader(self) -> RowReader:
-        """What turns a raw record into a row, or names what is wrong with it."""
         raise NotImplementedError
 
 
@@ -150,6 +188,11 @@ class AssetSourceConfig(JsonlSourceConfig):
             return
         yield from (one for one in super().mistakes(columns, home) if one.path[:1] != ("path",))
 
+    def reading(self, home: Home, *, partition: str | None, run_id: str | None) -> Reading:
+        """The rows that were handed over: the file is a copy, and nobody else's business."""
+        path = self.file(home, partition=partition, run_id=run_id)
+        return Reading(f"asset {'/'.join(self.asset)}", self.records(path), noun="asset")
+
     def file(self, home: Home, *, partition: str | None, run_id: str | None) -> Path:
         """Where the rows were written for this run.
 
@@ -164,9 +207,6 @@ class AssetSourceConfig(JsonlSourceConfig):
                 hint="materialize the pipeline in the code location that has the asset",
             )
         return Path(self.path)
-
-
-SourceConfig = Annotated[CsvSourceConfig | JsonlSourceConfig, Field(discriminator="kind")]
 
 
 def path_mistakes(path: str, home: Home, *, allow_outside: bool) -> Iterator[Mistake]:

@@ -13,7 +13,6 @@ from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.asking import pool_of
 from elspeth_dagster.orchestration.asset_source import source_inputs, with_table
 from elspeth_dagster.orchestration.checks import check_results, check_specs
-from elspeth_dagster.orchestration.columns import column_types
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import config_schema, op_name
 from elspeth_dagster.orchestration.metadata import data_version, materialization_metadata
@@ -22,6 +21,7 @@ from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY
 from elspeth_dagster.orchestration.specs import spec_of
 from elspeth_dagster.orchestration.story import story
 from elspeth_dagster.pipeline import Node, Pipeline
+from elspeth_dagster.pipeline.column_types import column_types
 from elspeth_dagster.pipeline.launched import outside_models
 
 if TYPE_CHECKING:

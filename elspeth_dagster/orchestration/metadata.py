@@ -60,13 +60,16 @@ def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[st
 def data_version(node: Node, report: NodeReport) -> dg.DataVersion | None:
     """What tells one materialization's data from another's; None where Dagster knows it from what went in.
 
-    A file's is its content. What a model or a person's function decides may be different each time.
+    A file's is its content, a table's that of its rows. What a model or a person's function decides may be different
+    each time.
     """
     if report.artifact is not None:
         return dg.DataVersion(report.artifact.sha256.hex())
-    if report.source_path is not None:
-        with report.source_path.open("rb") as file:
+    if report.read_from is not None and report.read_from.path is not None:
+        with report.read_from.path.open("rb") as file:
             return dg.DataVersion(hashlib.file_digest(file, "sha256").hexdigest())
+    if report.read_from is not None and report.read_from.uri is not None:
+        return dg.DataVersion(report.read_from.sha256.hex())
     if node.config.determinism_of() == "deterministic":
         return None
     return dg.DataVersion(report.handle.execution_id)
@@ -174,5 +177,5 @@ def _top_failures(report: NodeReport) -> dg.TableMetadataValue:
 
 def _uri(report: NodeReport) -> str | None:
     if report.artifact is not None:
-        return str(report.artifact.path)
-    return None if report.source_path is None else str(report.source_path)
+        return report.artifact.uri if report.artifact.path is None else str(report.artifact.path)
+    return None if report.read_from is None else report.read_from.uri

@@ -12,9 +12,10 @@ from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import AssetSourceConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
 from elspeth_dagster.orchestration.column_lineage import column_lineage
-from elspeth_dagster.orchestration.columns import Types, column_schema
+from elspeth_dagster.orchestration.columns import column_schema
 from elspeth_dagster.orchestration.keys import upstream_key
 from elspeth_dagster.pipeline import Node, Pipeline
+from elspeth_dagster.pipeline.column_types import Types
 
 CODE_VERSION_CHARS: Final = 12
 

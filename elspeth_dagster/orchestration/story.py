@@ -41,7 +41,7 @@ def _sentences(node: Node, report: NodeReport) -> Iterator[str]:
 def _went(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[str]:
     """Where the rows went, a line a port."""
     if report.artifact is not None:
-        yield f"In `{report.artifact.path.name}`, sha256 `{report.artifact.sha256.hex()[:12]}`."
+        yield f"In `{report.artifact.name}`, sha256 `{report.artifact.sha256.hex()[:12]}`."
         return
     lines = []
     for port, count in sorted(report.balance.by_port.items()):

@@ -11,8 +11,8 @@ from elspeth_dagster.nodes.expand import ExpandConfig
 from elspeth_dagster.nodes.fork import ForkConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.python import PythonConfig
-from elspeth_dagster.nodes.sink import FileSinkConfig
-from elspeth_dagster.nodes.source import FileSourceConfig
+from elspeth_dagster.nodes.sink import SinkConfig
+from elspeth_dagster.nodes.source import SourceConfig
 from elspeth_dagster.runtime.aggregate_llm import run_aggregate_llm
 from elspeth_dagster.runtime.aggregate_run import run_aggregate
 from elspeth_dagster.runtime.coalesce_run import run_coalesce
@@ -33,9 +33,9 @@ def run_kind(work: Work) -> Artifact | None:
         ElspethError: as the node's kind says.
     """
     config = work.node.config
-    if isinstance(config, FileSinkConfig):
+    if isinstance(config, SinkConfig):
         return run_sink(work, config)
-    if isinstance(config, FileSourceConfig):
+    if isinstance(config, SourceConfig):
         run_source(work, config)
     elif isinstance(config, LlmConfig):
         run_llm(work, config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from elspeth_dagster.errors import (
     AlreadyRunningError,
@@ -42,9 +41,8 @@ from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
 from elspeth_dagster.runtime.proofs import Proofs, prove
 from elspeth_dagster.runtime.scope import Scope, scope_of
-from elspeth_dagster.runtime.source_run import source_path
 from elspeth_dagster.runtime.tally import Tally
-from elspeth_dagster.runtime.work import Model, Work
+from elspeth_dagster.runtime.work import Model, ReadFrom, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class NodeReport:
     balance: NodeBalance
     lost: tuple[LostRow, ...]
     artifact: Artifact | None
-    source_path: Path | None
+    read_from: ReadFrom | None
     seal: Seal
     proofs: Proofs
     batches: tuple[TriggerSummary, ...] = ()
@@ -183,7 +181,7 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
         balance=balance,
         lost=_lost(work),
         artifact=artifact,
-        source_path=source_path(work),
+        read_from=work.read_from,
         batches=_batches(work),
         seal=seal,
         proofs=prove(work, seal, artifact, arrived=balance.arrived),

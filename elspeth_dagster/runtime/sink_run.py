@@ -1,51 +1,70 @@
 """Run a sink: write every row that reached it, make the file durable, then record states, outcomes and the artifact.
 
-A file sink is always written whole, from all tokens at its ports: a resume after a crash in the middle of the recording
-makes the same file again and records what is missing. No half file, no lost row, no double row.
+A sink is always written whole, from all tokens at its ports: a resume after a crash in the middle of the recording
+makes the same file or table again and records what is missing. Nothing half, no lost row, no double row.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 
 from elspeth_dagster.files import Artifact, RowWriter
+from elspeth_dagster.files.typed import Shape
 from elspeth_dagster.landscape.queries import error_details, violations_of
 from elspeth_dagster.landscape.records import Unit, sealed
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, count_waiting
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import parsed
+from elspeth_dagster.model.convert import ColumnType
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT, Outcome, StateStatus
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.token import Token
-from elspeth_dagster.nodes.sink import ERROR_FIELD, FileSinkConfig
+from elspeth_dagster.nodes.sink import ERROR_FIELD, SinkConfig, WrittenBy
+from elspeth_dagster.pipeline.column_types import column_types
 from elspeth_dagster.runtime.recording import Settled, final_state, outcome_record
 from elspeth_dagster.runtime.work import Work, pages
 
 
-def run_sink(work: Work, config: FileSinkConfig) -> Artifact:
-    """Write the sink's file and record what it holds.
+def run_sink(work: Work, config: SinkConfig) -> Artifact:
+    """Write all that came to the sink, and record what it holds.
 
     Raises:
-        SinkError: the file cannot be written; nothing is recorded and the old file stays as it was.
+        SinkError: it cannot be written; nothing is recorded, and what was there before stays as it was.
     """
-    path = config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
     work.handle.rows_total = count_waiting(work.database, work.waiting(include_done=True))
-    artifact = _write(work, config, path)
+    artifact = _write(work, config)
     _record(work, artifact)
     return artifact
 
 
-def _write(work: Work, config: FileSinkConfig, path: Path) -> Artifact:
+def written_by(work: Work) -> WrittenBy:
+    """Whose rows the sink writes."""
+    handle = work.handle
+    return WrittenBy(
+        work.pipeline.home, work.pipeline.name, work.node.node_id, handle.partition_key, handle.run_id
+    )
+
+
+def _write(work: Work, config: SinkConfig) -> Artifact:
+    types = _types(work) if config.needs_types() else {}
     rows = _rows(work)
     first = next(rows, None)
-    columns = _columns(work, first)
-    with config.open(path, columns=columns) as writer:
+    columns = _columns(work, types or first)
+    with config.writer(written_by(work), {name: types.get(name) for name in columns}) as writer:
         if first is not None:
             _write_rows(work, writer, chain([first], rows), columns)
         return writer.finish()
+
+
+def _types(work: Work) -> dict[str, ColumnType]:
+    """The types of all columns, from all rows: none of them may come as a surprise in the middle of a file."""
+    hints = column_types(work.pipeline)[work.node.node_id]
+    shape = Shape(hints)
+    for row in _rows(work):
+        shape.add(row)
+    return shape.columns([*(work.node.columns_in or ()), *([ERROR_FIELD] if work.node.takes_errors else [])])
 
 
 def _write_rows(work: Work, writer: RowWriter, rows: Iterator[Row], columns: list[str]) -> None:
@@ -55,7 +74,7 @@ def _write_rows(work: Work, writer: RowWriter, rows: Iterator[Row], columns: lis
         work.handle.rows_done += 1
 
 
-def _columns(work: Work, first: Row | None) -> list[str]:
+def _columns(work: Work, first: Iterable[str] | None) -> list[str]:
     """The order of fields: as declared along the way, then what else the first row carries, the error last.
 
     A row travels as canonical JSON, which sorts its fields: the declared order is put back here.
@@ -124,7 +143,7 @@ def _record(work: Work, artifact: Artifact) -> None:
     last.insert(
         "artifacts",
         sealed(
-            "artifacts", f"{handle.execution_id}=", handle.run_id, handle.node_id, artifact.path.as_uri(),
+            "artifacts", f"{handle.execution_id}=", handle.run_id, handle.node_id, artifact.uri,
             artifact.sha256, artifact.size_bytes, artifact.row_count, work.now(), handle.execution_id,
         ),
     )  # fmt: skip

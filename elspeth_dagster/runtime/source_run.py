@@ -5,8 +5,9 @@ Ids are those of the record's place, salts are drawn once: reading the same file
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
-from pathlib import Path
+from typing import Protocol
 
 from elspeth_dagster.errors import SourceError
 from elspeth_dagster.files import RawRecord, read_row
@@ -18,43 +19,52 @@ from elspeth_dagster.model.canonical import canonical_bytes
 from elspeth_dagster.model.clock import new_salts
 from elspeth_dagster.model.columns import RowReader, Violation
 from elspeth_dagster.model.outcome import INVALID_PORT, OUT_PORT, Outcome
-from elspeth_dagster.nodes.source import DISCARD, FileSourceConfig
+from elspeth_dagster.nodes.source import DISCARD, Reading, SourceConfig
 from elspeth_dagster.pipeline.partitions import shard_of
 from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, payload
-from elspeth_dagster.runtime.work import Work
+from elspeth_dagster.runtime.work import ReadFrom, Work
 
 
-def run_source(work: Work, config: FileSourceConfig) -> None:
+class Digest(Protocol):
+    """What takes the content of all rows, one by one."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more."""
+
+
+def run_source(work: Work, config: SourceConfig) -> None:
     """Read the whole source, or its first ``limit`` records; of these, a shard takes its own.
 
     Raises:
         SourceError: it cannot be read, or changed since an earlier attempt of this run read it.
     """
-    path = config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)
+    reading = config.reading(
+        work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id
+    )
     reader = config.reader()
+    digest = hashlib.sha256()
     shard = shard_of(work.pipeline.head.division, work.handle.partition_key)
     records = (
-        record
-        for record in islice(config.records(path), work.limit)
-        if shard is None or shard.takes(record.index)
+        record for record in islice(reading.records, work.limit) if shard is None or shard.takes(record.index)
     )
-    earlier = _Earlier(work, path)
+    earlier = _Earlier(work, reading)
     count = 0
     while page := list(islice(records, PAGE_TOKENS)):
         work.check_stop()
-        unit = _page(work, config, reader, page)
+        unit = _page(work, config, reader, page, digest)
         count += len(page)
         earlier.refuse_changed(unit, records=count)
         work.submit(unit)
     work.flush()
     earlier.refuse_shrunk(count)
+    work.read_from = ReadFrom(reading.uri, reading.path, digest.digest())
 
 
 class _Earlier:
     """What an earlier attempt read. A source that changed since is not the source of this run any more."""
 
-    def __init__(self, work: Work, path: Path) -> None:
-        self._database, self._path, self._is_first = work.database, path, work.handle.attempt == 1
+    def __init__(self, work: Work, reading: Reading) -> None:
+        self._database, self._reading, self._is_first = work.database, reading, work.handle.attempt == 1
         source = (work.handle.run_id, work.node.node_id)
         self._known = 0 if self._is_first else count_rows(work.database, *source)
         self._whole = None if self._is_first else rows_read_to_the_end(work.database, *source)
@@ -79,12 +89,12 @@ class _Earlier:
     def _changed(self, how: str) -> SourceError:
         return SourceError(
             f"The source changed since this run began: {how}.",
-            where=str(self._path),
-            hint="restore the file to resume this run, or launch a new run",
+            where=self._reading.where,
+            hint=f"restore the {self._reading.noun} to resume this run, or launch a new run",
         )
 
 
-def _page(work: Work, config: FileSourceConfig, reader: RowReader, page: list[RawRecord]) -> Unit:
+def _page(work: Work, config: SourceConfig, reader: RowReader, page: list[RawRecord], digest: Digest) -> Unit:
     unit = Unit()
     row_ids = [ids.row_id(work.handle.run_key, record.index) for record in page]
     known = known_salts(work.database, row_ids) if work.handle.attempt > 1 else {}
@@ -92,7 +102,7 @@ def _page(work: Work, config: FileSourceConfig, reader: RowReader, page: list[Ra
     for offset, (row_id, record) in enumerate(zip(row_ids, page, strict=True)):
         salt = known.get(row_id, fresh[offset])
         unit.insert("row_salts", (row_id, work.handle.run_id, salt))
-        _record(work, config, reader, unit, _Place(row_id, record.index, salt, record))
+        digest.update(_record(work, config, reader, unit, _Place(row_id, record.index, salt, record)))
     return unit
 
 
@@ -108,7 +118,8 @@ class _Place:
         self.record = record
 
 
-def _record(work: Work, config: FileSourceConfig, reader: RowReader, unit: Unit, place: _Place) -> None:
+def _record(work: Work, config: SourceConfig, reader: RowReader, unit: Unit, place: _Place) -> bytes:
+    """Record a row; gives the content that it was recorded with."""
     row, violations = read_row(place.record, reader)
     body = b"" if row is None else canonical_bytes(row)
     if len(body) > PAYLOAD_BYTES_MAX:
@@ -139,6 +150,7 @@ def _record(work: Work, config: FileSourceConfig, reader: RowReader, unit: Unit,
     else:
         work.tally.rows_out += 1
         work.tally.by_port[OUT_PORT] += 1
+    return body
 
 
 def _quarantine(
@@ -175,11 +187,3 @@ def _too_large(size_bytes: int) -> Violation:
         "row_too_large",
         f"The row takes {size_bytes} bytes; at most {PAYLOAD_BYTES_MAX} are kept.",
     )
-
-
-def source_path(work: Work) -> Path | None:
-    """The file that a source read; None for what has none, and for the copy of an asset's table."""
-    config = work.node.config
-    if not isinstance(config, FileSourceConfig) or config.kind == "asset":
-        return None
-    return config.file(work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id)

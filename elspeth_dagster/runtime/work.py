@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from elspeth_dagster.errors import NodeStoppedError
@@ -40,6 +41,18 @@ class Model:
     api_key: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """What a source has read. ``path`` is the file's, where it is one; ``sha256`` is over the content of its rows.
+
+    ``uri`` is None for what was only handed over, as an asset's table is.
+    """
+
+    uri: str | None
+    path: Path | None
+    sha256: bytes
+
+
 @dataclass(slots=True)
 class Work:
     """One execution of ``node``, in a run of ``scope``. ``stop`` is set from outside when the run is to end."""
@@ -57,6 +70,7 @@ class Work:
     redactor: Redactor = field(default_factory=Redactor)
     tally: Tally = field(default_factory=Tally)
     pool_stats: Mapping[str, JSON] | None = None
+    read_from: ReadFrom | None = None
     _tickets: deque[tuple[Future[None], int]] = field(default_factory=deque)
     _records_ahead: int = 0
 
