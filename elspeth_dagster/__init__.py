@@ -5,8 +5,9 @@ The public names are loaded when they are first used: `import elspeth_dagster` c
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from elspeth_dagster.lazily import loader
 
 if TYPE_CHECKING:
     from elspeth_dagster.errors import ElspethError
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
     from elspeth_dagster.orchestration.io_manager import LandscapeIOManager
     from elspeth_dagster.orchestration.resources import LandscapeResource, ModelResource
     from elspeth_dagster.pipeline import load_pipeline
-
-_HOMES = {
-    "ElspethError": "elspeth_dagster.errors",
-    "LandscapeIOManager": "elspeth_dagster.orchestration.io_manager",
-    "LandscapeResource": "elspeth_dagster.orchestration.resources",
-    "ModelResource": "elspeth_dagster.orchestration.resources",
-    "PipelineComponent": "elspeth_dagster.orchestration.component",
-    "build_definitions": "elspeth_dagster.orchestration.build",
-    "load_pipeline": "elspeth_dagster.pipeline",
-    "node_kind": "elspeth_dagster.nodes.kinds",
-}
 
 __all__ = [
     "ElspethError",
@@ -40,10 +30,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = loader(
+    __name__,
+    {
+        "errors": ["ElspethError"],
+        "nodes.kinds": ["node_kind"],
+        "orchestration.build": ["build_definitions"],
+        "orchestration.component": ["PipelineComponent"],
+        "orchestration.io_manager": ["LandscapeIOManager"],
+        "orchestration.resources": ["LandscapeResource", "ModelResource"],
+        "pipeline": ["load_pipeline"],
+    },
+)
 
 
 def __dir__() -> list[str]:

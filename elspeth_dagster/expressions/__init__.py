@@ -5,9 +5,14 @@ It imports `model` and jinja2's parser only. What a prompt is sent to, and what 
 
 from __future__ import annotations
 
-from elspeth_dagster.expressions.condition import Expression, expression_mistakes
-from elspeth_dagster.expressions.reading import values_read
-from elspeth_dagster.expressions.template import PromptTemplate, Rendered, template_mistakes
+from typing import TYPE_CHECKING
+
+from elspeth_dagster.lazily import loader
+
+if TYPE_CHECKING:
+    from elspeth_dagster.expressions.condition import Expression, expression_mistakes
+    from elspeth_dagster.expressions.reading import values_read
+    from elspeth_dagster.expressions.template import PromptTemplate, Rendered, template_mistakes
 
 __all__ = [
     "Expression",
@@ -17,3 +22,12 @@ __all__ = [
     "template_mistakes",
     "values_read",
 ]
+
+__getattr__ = loader(
+    __name__,
+    {
+        "condition": ["Expression", "expression_mistakes"],
+        "reading": ["values_read"],
+        "template": ["PromptTemplate", "Rendered", "template_mistakes"],
+    },
+)

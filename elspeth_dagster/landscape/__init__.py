@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from elspeth_dagster.lazily import loader
+
 if TYPE_CHECKING:
     from elspeth_dagster.landscape.facade import Landscape
     from elspeth_dagster.landscape.lineage import Direction
@@ -15,19 +17,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Direction", "Landscape", "Page"]
 
-
-def __getattr__(name: str) -> object:
-    """Import the readers when they are asked for: a step that only writes starts without them."""
-    if name == "Landscape":
-        from elspeth_dagster.landscape.facade import Landscape  # noqa: PLC0415
-
-        return Landscape
-    if name == "Direction":
-        from elspeth_dagster.landscape.lineage import Direction  # noqa: PLC0415
-
-        return Direction
-    if name == "Page":
-        from elspeth_dagster.landscape.paging import Page  # noqa: PLC0415
-
-        return Page
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# A step that only writes starts without the readers.
+__getattr__ = loader(__name__, {"facade": ["Landscape"], "lineage": ["Direction"], "paging": ["Page"]})

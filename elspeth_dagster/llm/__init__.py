@@ -5,13 +5,20 @@ what to record are decided above. Importing it does not import ``openai``, which
 when a ``ModelClient`` is made.
 """
 
-from elspeth_dagster.llm.answer import AnswerSchema
-from elspeth_dagster.llm.answer_field import AnswerField
-from elspeth_dagster.llm.client import UNREACHABLE_ERROR_TYPES, ModelClient, RawReply
-from elspeth_dagster.llm.pricing import cost_usd
-from elspeth_dagster.llm.reply import Reply, read_reply
-from elspeth_dagster.llm.request import Request, build_request
-from elspeth_dagster.llm.settings import ModelSettings, Price, resolve_key
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from elspeth_dagster.lazily import loader
+
+if TYPE_CHECKING:
+    from elspeth_dagster.llm.answer import AnswerSchema
+    from elspeth_dagster.llm.answer_field import AnswerField
+    from elspeth_dagster.llm.client import UNREACHABLE_ERROR_TYPES, ModelClient, RawReply
+    from elspeth_dagster.llm.pricing import cost_usd
+    from elspeth_dagster.llm.reply import Reply, read_reply
+    from elspeth_dagster.llm.request import Request, build_request
+    from elspeth_dagster.llm.settings import ModelSettings, Price, resolve_key
 
 __all__ = [
     "UNREACHABLE_ERROR_TYPES",
@@ -28,3 +35,16 @@ __all__ = [
     "read_reply",
     "resolve_key",
 ]
+
+__getattr__ = loader(
+    __name__,
+    {
+        "answer": ["AnswerSchema"],
+        "answer_field": ["AnswerField"],
+        "client": ["UNREACHABLE_ERROR_TYPES", "ModelClient", "RawReply"],
+        "pricing": ["cost_usd"],
+        "reply": ["Reply", "read_reply"],
+        "request": ["Request", "build_request"],
+        "settings": ["ModelSettings", "Price", "resolve_key"],
+    },
+)

@@ -47,7 +47,7 @@ Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 class Price(BaseModel):
     """US dollars for a million tokens."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     input: Money
     output: Money
@@ -62,7 +62,7 @@ class ModelSettings(BaseModel):
     """
 
     # Inputs stay out of the messages: one of them may be a key put into the wrong field.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     provider: Provider = "openai"
     model: Text

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from elspeth_dagster.expressions import Expression, expression_mistakes
+from elspeth_dagster import expressions
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, StepConfig, known, mistakes_in_text
@@ -34,7 +34,7 @@ BatchRun = Annotated[StatsRunConfig | PythonRunConfig | LlmRunConfig, Field(disc
 class TriggerConfig(BaseModel):
     """What makes a batch fire: the earliest. The end of the input flushes the rest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     count: int | None = Field(default=None, ge=1, le=MEMBERS_MAX, description="So many rows.")
     timeout_seconds: float | None = Field(
@@ -98,7 +98,7 @@ class AggregateConfig(StepConfig):
                 ("trigger",), "It needs at least one of `count`, `timeout_seconds` and `condition`."
             )
         if trigger.condition is not None:
-            found = expression_mistakes(trigger.condition, fields=known(columns), names=_NAMES)
+            found = expressions.expression_mistakes(trigger.condition, fields=known(columns), names=_NAMES)
             yield from mistakes_in_text(("trigger", "condition"), found)
 
     def _link_mistakes(self) -> Iterator[Mistake]:
@@ -130,7 +130,9 @@ class AggregateConfig(StepConfig):
         """What makes a batch fire, made ready."""
         given, condition = self.trigger, None
         if given.condition is not None:
-            condition = Expression.compile(given.condition, where="trigger.condition", names=_NAMES)
+            condition = expressions.Expression.compile(
+                given.condition, where="trigger.condition", names=_NAMES
+            )
         timeout = None if given.timeout_seconds is None else dt.timedelta(seconds=given.timeout_seconds)
         return Triggers(given.count, timeout, condition)
 

@@ -114,7 +114,9 @@ class NodeConfig(BaseModel):
     """What every node of a declaration may say."""
 
     # Strict: YAML has types of its own, and `yes` where a number belongs is a slip of the pen.
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, strict=True, defer_build=True
+    )
 
     operational: ClassVar[frozenset[str]] = frozenset({"description"})
     """Keys that cannot change a decision: they may differ between a run's attempts."""

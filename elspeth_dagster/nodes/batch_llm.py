@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from elspeth_dagster.expressions import PromptTemplate, Rendered, template_mistakes
+from elspeth_dagster import expressions
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row
@@ -63,7 +63,7 @@ class LlmRunConfig(LlmConfig):
         if self.is_per_member:
             yield from super()._template_mistakes(template, path, columns, extra)
             return
-        found = template_mistakes(template, lookups=self.lookup.keys(), names={ROWS: None})
+        found = expressions.template_mistakes(template, lookups=self.lookup.keys(), names={ROWS: None})
         if not found and self._reads_one_row(template):
             what = (
                 f"It is about the whole batch, not one `{ROW}`: its rows are in `{ROWS}`, as in "
@@ -73,7 +73,9 @@ class LlmRunConfig(LlmConfig):
         yield from mistakes_in_text(path, found)
 
     def _reads_one_row(self, template: str) -> bool:
-        compiled = PromptTemplate.compile(template, where="prompt", lookups=self.lookup, names={ROWS: None})
+        compiled = expressions.PromptTemplate.compile(
+            template, where="prompt", lookups=self.lookup, names={ROWS: None}
+        )
         return ROW in compiled.names_read
 
     def columns_out(self, columns: Columns, *, group_by: Sequence[str] = ()) -> Columns:
@@ -111,7 +113,7 @@ def batch_row(rows: Sequence[Row], key: Row) -> Row:
 class BatchQuestion(LlmQuestion):
     """What is asked about a whole batch."""
 
-    def render(self, template: PromptTemplate, row: Row, query: Query) -> Rendered:
+    def render(self, template: expressions.PromptTemplate, row: Row, query: Query) -> expressions.Rendered:
         """The prompt for a batch."""
         return template.render({}, extra={**query.extra, ROWS: row[ROWS]})
 

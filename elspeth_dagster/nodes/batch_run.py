@@ -31,7 +31,9 @@ class BatchDecider(Protocol):
 class BatchRunConfig(BaseModel):
     """What every `run:` says. ``is_foreign``: it runs code that is not of this package."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, strict=True, defer_build=True
+    )
 
     determinism: ClassVar[str] = "deterministic"
     is_foreign: ClassVar[bool] = False

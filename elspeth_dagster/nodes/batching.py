@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from elspeth_dagster import expressions
 from elspeth_dagster.errors import ExpressionError
-from elspeth_dagster.expressions import Expression
 from elspeth_dagster.model.canonical import canonical_bytes
 from elspeth_dagster.model.outcome import BatchTrigger
 from elspeth_dagster.model.result import Rejected
@@ -35,7 +35,7 @@ class Triggers:
 
     count: int | None = None
     timeout: dt.timedelta | None = None
-    condition: Expression | None = None
+    condition: expressions.Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from elspeth_dagster import expressions
 from elspeth_dagster.errors import ExpressionError
-from elspeth_dagster.expressions import Expression, expression_mistakes
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.nodes.base import (
@@ -47,7 +47,7 @@ class GateConfig(StepConfig):
         for port, expression in self.routes.items():
             yield from port_name_mistakes(port, ("routes", port))
             yield from mistakes_in_text(
-                ("routes", port), expression_mistakes(expression, fields=known(columns))
+                ("routes", port), expressions.expression_mistakes(expression, fields=known(columns))
             )
         if self.otherwise not in self.routes:
             yield from port_name_mistakes(self.otherwise, ("otherwise",))
@@ -56,7 +56,7 @@ class GateConfig(StepConfig):
         """Make it ready for rows."""
         _ = home
         routes = tuple(
-            (port, source, Expression.compile(source, where=f"routes.{port}"))
+            (port, source, expressions.Expression.compile(source, where=f"routes.{port}"))
             for port, source in self.routes.items()
         )
         return _Gate(routes, self.otherwise)
@@ -64,7 +64,7 @@ class GateConfig(StepConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
-    routes: tuple[tuple[str, str, Expression], ...]
+    routes: tuple[tuple[str, str, expressions.Expression], ...]
     otherwise: str
 
     def decide(self, row: Row) -> Decision:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from elspeth_dagster.expressions import PromptTemplate, template_mistakes
+from elspeth_dagster import expressions
 from elspeth_dagster.files import resolve
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.row import JSON
@@ -154,7 +154,9 @@ class LlmConfig(StepConfig):
         if not template.strip():
             yield Mistake(path, "The text is empty.")
         names = {name: frozenset(given) for name, given in extra.items()}
-        found = template_mistakes(template, fields=known(columns), lookups=self.lookup.keys(), names=names)
+        found = expressions.template_mistakes(
+            template, fields=known(columns), lookups=self.lookup.keys(), names=names
+        )
         if path == ("prompt_file",):  # lines of another file than the declaration's
             yield from (Mistake(path, f"{self.prompt_file}, {what}") for what in found)
         else:
@@ -253,10 +255,14 @@ class LlmConfig(StepConfig):
 
     def _compiled(self, part: Part) -> Query:
         names = self._names(part)
-        prompt = PromptTemplate.compile(part.prompt, where="prompt", lookups=self.lookup, names=names)
+        prompt = expressions.PromptTemplate.compile(
+            part.prompt, where="prompt", lookups=self.lookup, names=names
+        )
         system = None
         if part.system is not None:
-            system = PromptTemplate.compile(part.system, where="system", lookups=self.lookup, names=names)
+            system = expressions.PromptTemplate.compile(
+                part.system, where="system", lookups=self.lookup, names=names
+            )
         extra: dict[str, JSON] = {name: dict(given) for name, given in part.extra.items()}
         return Query(part.name, prompt, system, part.schema(echo_id=self.echo_id), part.prefix, extra)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from elspeth_dagster.llm import AnswerSchema
+from elspeth_dagster import llm
 from elspeth_dagster.nodes.base import Columns, Mistake
 
 SINGLE = "answer"
@@ -32,7 +32,7 @@ Given = dict[str, JsonValue]
 class QueryConfig(BaseModel):
     """One of several queries of a step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     prompt: str = Field(description="A Jinja2 template; `row.<field>` are the row's fields.")
     system: str | None = Field(default=None, description="The system message of this query, a template too.")
@@ -59,11 +59,11 @@ class Part:
         """The fields that it adds to a row."""
         return tuple(f"{self.prefix}{name}" for name in self.answer or (FREE_ANSWER_FIELD,))
 
-    def schema(self, *, echo_id: bool = False) -> AnswerSchema | None:
+    def schema(self, *, echo_id: bool = False) -> llm.AnswerSchema | None:
         """What its answer must be, the row's id before all else if it is to be repeated; None for free text."""
         if not self.answer:
             return None
-        return AnswerSchema.parse({ECHO_FIELD: "str", **self.answer} if echo_id else self.answer)
+        return llm.AnswerSchema.parse({ECHO_FIELD: "str", **self.answer} if echo_id else self.answer)
 
 
 def several(queries: Mapping[str, QueryConfig], system: str | None) -> list[Part]:

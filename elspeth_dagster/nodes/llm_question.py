@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from elspeth_dagster import expressions, llm
 from elspeth_dagster.errors import ExpressionError, NotJSONError
-from elspeth_dagster.expressions import PromptTemplate, Rendered
-from elspeth_dagster.llm import AnswerSchema, ModelSettings, build_request
+from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.canonical import plain_hash
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row, normalised
@@ -29,9 +29,9 @@ class Query:
     """One query of a step. ``extra`` are further names that its prompt sees; ``prefix`` stands before its fields."""
 
     name: str
-    prompt: PromptTemplate
-    system: PromptTemplate | None
-    answer: AnswerSchema | None
+    prompt: expressions.PromptTemplate
+    system: expressions.PromptTemplate | None
+    answer: llm.AnswerSchema | None
     prefix: str = ""
     extra: Mapping[str, JSON] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class LlmQuestion:
             system = None if query.system is None else self.render(query.system, row, query)
         except ExpressionError as error:
             return Rejected("template_failed", error.what)
-        request = build_request(
+        request = llm.build_request(
             self.settings,
             system=None if system is None else system.text,
             prompt=f"{prompt.text}\n\n{ECHO_FIELD}: {row_id}" if self.echo_id else prompt.text,
@@ -64,7 +64,7 @@ class LlmQuestion:
         variables = prompt.variables if system is None else _together(system.variables, prompt.variables)
         return Asked(request.body, _template_hash(query), variables)
 
-    def render(self, template: PromptTemplate, row: Row, query: Query) -> Rendered:
+    def render(self, template: expressions.PromptTemplate, row: Row, query: Query) -> expressions.Rendered:
         """One of a query's templates for ``row``.
 
         Raises:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from elspeth_dagster import expressions
 from elspeth_dagster.errors import ExpressionError, NotJSONError
-from elspeth_dagster.expressions import Expression, expression_mistakes
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.model.suggest import suggest
@@ -44,7 +44,7 @@ class MapConfig(StepConfig):
             if not _is_name(field):
                 yield Mistake(("set", field), _bad_name(field))
             yield from mistakes_in_text(
-                ("set", field), expression_mistakes(expression, fields=known(columns))
+                ("set", field), expressions.expression_mistakes(expression, fields=known(columns))
             )
 
     def _rename_mistakes(self, columns: Columns) -> Iterator[Mistake]:
@@ -75,7 +75,8 @@ class MapConfig(StepConfig):
         """Make it ready for rows."""
         _ = home
         computed = {
-            field: Expression.compile(source, where=f"set.{field}") for field, source in self.set.items()
+            field: expressions.Expression.compile(source, where=f"set.{field}")
+            for field, source in self.set.items()
         }
         return _Mapper(self.rename, frozenset(self.drop), computed)
 
@@ -97,7 +98,7 @@ def _bad_name(name: str) -> str:
 class _Mapper:
     rename: Mapping[str, str]
     drop: frozenset[str]
-    computed: Mapping[str, Expression]
+    computed: Mapping[str, expressions.Expression]
 
     def decide(self, row: Row) -> Decision:
         made: Row = {}

@@ -9,13 +9,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
+from elspeth_dagster import pooling
 from elspeth_dagster.errors import DeclarationError, NotJSONError
 from elspeth_dagster.model.result import Rejected
 from elspeth_dagster.model.row import JSON, Row, normalised
 from elspeth_dagster.nodes.base import Columns, Decision, Emitted, Home, Mistake, PageDecider, StepConfig
 from elspeth_dagster.nodes.python_function import CALL_PATTERN, Found, find_function
 from elspeth_dagster.nodes.python_raised import raised
-from elspeth_dagster.pooling import PoolConfig, is_capacity_error
+from elspeth_dagster.pooling import PoolConfig
 
 
 class PythonConfig(StepConfig):
@@ -107,7 +108,7 @@ class Caller:
         try:
             made = self.function(_copied(row))
         except (Exception, SystemExit) as error:
-            if self.is_pooled and is_capacity_error(error):
+            if self.is_pooled and pooling.is_capacity_error(error):
                 raise
             return raised(error)
         if not isinstance(made, dict):

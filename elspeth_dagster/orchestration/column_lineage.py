@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from elspeth_dagster.expressions import Expression, PromptTemplate
+from elspeth_dagster import expressions
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.llm_queries import Part
 from elspeth_dagster.nodes.map import MapConfig
@@ -59,11 +59,13 @@ def _read_by_prompts(part: Part, config: LlmConfig, reaching: frozenset[str]) ->
     read: frozenset[str] = frozenset()
     for text in (part.prompt, part.system):
         if text is not None:
-            template = PromptTemplate.compile(text, where="prompt", lookups=config.lookup, names=names)
+            template = expressions.PromptTemplate.compile(
+                text, where="prompt", lookups=config.lookup, names=names
+            )
             read |= reaching if template.reads_whole_row else template.reads
     return read
 
 
 def _read_by_expression(text: str, reaching: frozenset[str]) -> frozenset[str]:
-    expression = Expression.compile(text, where="set")
+    expression = expressions.Expression.compile(text, where="set")
     return reaching if expression.reads_whole_row else expression.reads

@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import Field
 
 from elspeth_dagster.errors import LandscapeError
-from elspeth_dagster.landscape.rows_left import rows_left
 from elspeth_dagster.model.row import Row
 from elspeth_dagster.orchestration.metadata import RUN_KEY
 from elspeth_dagster.orchestration.resources import LandscapeResource
@@ -44,6 +43,8 @@ class LandscapeIOManager(dg.ConfigurableIOManager):
             LandscapeError: it was never materialized, or its rows were purged.
         """
         import pandas as pd  # noqa: PLC0415 - slow to import
+
+        from elspeth_dagster.landscape.rows_left import rows_left  # noqa: PLC0415 - so is the database's toolkit
 
         run_id = self._run(context)
         path = context.asset_key.path

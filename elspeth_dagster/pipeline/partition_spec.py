@@ -46,7 +46,7 @@ def _checked_keys(keys: list[str]) -> list[str]:
 class Daily(BaseModel):
     """A partition a day, from a first day on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     start: Annotated[dt.date, BeforeValidator(_day)] = Field(description="The first day, as in 2026-01-01.")
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
@@ -57,7 +57,7 @@ class Daily(BaseModel):
 class Partitions(BaseModel):
     """One way of dividing; exactly one of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     shards: int | None = Field(default=None, ge=1, le=SHARDS_MAX, description="So many parts, by row number.")
     daily: Daily | None = Field(default=None, description="A partition a day.")

@@ -92,7 +92,7 @@ Automation = Annotated[str, AfterValidator(_checked_automation)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Execution(_Part):

@@ -15,7 +15,7 @@ class PoolConfig(BaseModel):
     ``min_dispatch_delay_ms == max_dispatch_delay_ms`` is a fixed delay.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     pool_size: int = Field(default=1, ge=1, description="Most requests in flight.")
     min_dispatch_delay_ms: Milliseconds = Field(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("openai", "pandas", "alembic", "dagster", "sqlalchemy", "rich")
+HEAVY = ("openai", "pandas", "alembic", "dagster", "sqlalchemy", "jinja2", "rich")
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,8 @@ HEAVY = ("openai", "pandas", "alembic", "dagster", "sqlalchemy", "rich")
         ("import elspeth_dagster", set()),
         ("import elspeth_dagster.cli.main", set()),
         ("from elspeth_dagster import load_pipeline", set()),
-        ("from elspeth_dagster import PipelineComponent", {"dagster", "sqlalchemy", "rich"}),
+        ("from elspeth_dagster.pooling import PoolConfig", set()),
+        ("from elspeth_dagster import PipelineComponent", {"dagster", "rich"}),
     ],
 )
 def test_importing_loads_nothing_heavy_that_is_not_needed_yet(statement: str, allowed: set[str]) -> None:

@@ -11,9 +11,6 @@ import yaml
 
 IMPORT_S_MAX = 0.15
 DEFINITIONS_S_MAX = 3.0
-SHARED_MACHINE = 2
-"""A machine that does other things too takes more of its processor for the same."""
-
 TRIES = 3
 PIPELINES = 20
 
@@ -27,18 +24,21 @@ def best_of(code: str) -> float:
 
 
 def test_the_component_costs_little_beyond_dagster() -> None:
+    """Every public name is imported. What Python's collector does with Dagster's objects meanwhile is not counted."""
     seconds = best_of(
-        "import time, dagster, dagster.components\nfrom dagster.components.utils import translation\n"
-        "began = time.process_time()\nfrom elspeth_dagster import PipelineComponent, build_definitions\n"
+        "import gc, time, dagster, dagster.components\nfrom dagster.components.utils import translation\n"
+        "gc.collect(); gc.freeze()\n"
+        "began = time.process_time()\nfrom elspeth_dagster import *\n"
         "print(time.process_time() - began)"
     )
-    assert seconds <= IMPORT_S_MAX * SHARED_MACHINE
+    assert seconds <= IMPORT_S_MAX
 
 
 def test_a_location_loads_without_what_only_a_run_needs() -> None:
     code = (
         "import sys\nfrom elspeth_dagster import *\n"
-        "print(sorted({'openai', 'pandas', 'alembic', 'aiohttp', 'pyarrow'} & sys.modules.keys()))"
+        "heavy = {'openai', 'pandas', 'alembic', 'aiohttp', 'pyarrow', 'sqlalchemy', 'jinja2'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
