@@ -5,9 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
-import elspeth_dagster  # noqa: F401 - a workspace in a checkout that is not installed finds the package through this
-from elspeth_dagster.orchestration.build import shared_definitions
-from elspeth_dagster.orchestration.resources import LandscapeResource
+# At the top: a workspace in a checkout that is not installed finds the package through this.
+from elspeth_dagster import LandscapeResource, shared_definitions
 
 PROJECT = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from elspeth_dagster.lazily import loader
 if TYPE_CHECKING:
     from elspeth_dagster.errors import ElspethError
     from elspeth_dagster.nodes.kinds import node_kind
-    from elspeth_dagster.orchestration.build import build_definitions
+    from elspeth_dagster.orchestration.build import build_definitions, shared_definitions
     from elspeth_dagster.orchestration.component import PipelineComponent
     from elspeth_dagster.orchestration.io_manager import LandscapeIOManager
     from elspeth_dagster.orchestration.resources import LandscapeResource, ModelResource
@@ -27,6 +27,7 @@ __all__ = [
     "build_definitions",
     "load_pipeline",
     "node_kind",
+    "shared_definitions",
 ]
 
 
@@ -35,7 +36,7 @@ __getattr__ = loader(
     {
         "errors": ["ElspethError"],
         "nodes.kinds": ["node_kind"],
-        "orchestration.build": ["build_definitions"],
+        "orchestration.build": ["build_definitions", "shared_definitions"],
         "orchestration.component": ["PipelineComponent"],
         "orchestration.io_manager": ["LandscapeIOManager"],
         "orchestration.resources": ["LandscapeResource", "ModelResource"],

@@ -40,8 +40,14 @@ def build_definitions(pipeline: Pipeline, *, landscape: LandscapeResource | None
     return dg.Definitions.merge(pipeline_definitions(pipeline), shared_definitions(landscape))
 
 
-def shared_definitions(landscape: LandscapeResource | None = None) -> dg.Definitions:
+def shared_definitions(
+    landscape: LandscapeResource | None = None,
+    *,
+    executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+) -> dg.Definitions:
     """What the pipelines of a code location share: the Landscape, the executor, and the sensor that tends to runs.
+
+    ``executor`` is what materializes assets that are picked in the UI; None where the location has its own.
 
     Raises:
         LaunchError: the Landscape's URL is written out with a password in it.
@@ -50,7 +56,7 @@ def shared_definitions(landscape: LandscapeResource | None = None) -> dg.Definit
     landscape.refuse_password()
     return dg.Definitions(
         resources={LANDSCAPE_KEY: landscape},
-        executor=dg.in_process_executor,
+        executor=executor,
         sensors=[runs_sensor],
     )
 

@@ -66,3 +66,24 @@ id,text,amount
 3,Somebody paid with my card. This is fraud!,640.00
 4,Thank you for your help,12.00
 """
+
+SHARED: Final = """\
+\"\"\"What every pipeline of this project shares: the Landscape, and the sensor that tends to runs.\"\"\"
+
+from pathlib import Path
+
+import dagster as dg
+
+from elspeth_dagster import LandscapeResource, shared_definitions
+
+PROJECT = Path(__file__).parents[PARENTS_ABOVE]
+
+
+@dg.definitions
+def landscape() -> dg.Definitions:
+    \"\"\"ELSPETH_LANDSCAPE_URL says where it is; without that, it is .elspeth/landscape.db in the project.
+
+    It brings an executor, too: a project that has one of its own says shared_definitions(..., executor=None).
+    \"\"\"
+    return shared_definitions(LandscapeResource(project=str(PROJECT)))
+"""

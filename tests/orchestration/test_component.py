@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from elspeth_dagster import LandscapeResource, PipelineComponent
 from elspeth_dagster.errors import DeclarationError
 from elspeth_dagster.orchestration.scaffold_files import DECLARATION
-from elspeth_dagster.orchestration.scaffolding import pipeline_name
+from elspeth_dagster.orchestration.scaffolding import PipelineScaffolder, pipeline_name
 from elspeth_dagster.pipeline import Node
 
 BIN = Path(sys.executable).parent
@@ -62,11 +63,9 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "src" / "shop" / "__init__.py").touch()
     (tmp_path / "src" / "shop" / "defs" / "__init__.py").touch()
     (tmp_path / "src" / "shop" / "definitions.py").write_text(
-        "from pathlib import Path\nimport dagster as dg\n"
-        "from elspeth_dagster.orchestration.build import shared_definitions\n\n"
+        "from pathlib import Path\nimport dagster as dg\n\n"
         "@dg.definitions\ndef defs():\n"
-        "    folder = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
-        "    return dg.Definitions.merge(folder, shared_definitions())\n"
+        "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
     )
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "shop"\nversion = "0.1"\n[tool.dg]\ndirectory_type = "project"\n'
@@ -109,6 +108,40 @@ def test_a_scaffolded_pipeline_is_checked_loads_and_runs(project: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert (file.parent / "out" / "urgent.csv").read_text().count("\n") == 2
+
+
+def scaffold(project: Path, name: str, *, form: Any = "yaml") -> Path:
+    folder = project / "src" / "shop" / "defs" / name
+    folder.mkdir()
+    request: dg.ScaffoldRequest[Any] = dg.ScaffoldRequest(
+        type_name=TYPE, target_path=folder, scaffold_format=form, project_root=project, params=None
+    )
+    PipelineScaffolder().scaffold(request)
+    return folder
+
+
+def test_the_first_scaffolded_pipeline_brings_the_landscape_with_it(project: Path) -> None:
+    shared = scaffold(project, "triage").parent / "landscape.py"
+    names: dict[str, Any] = {"__file__": str(shared)}
+    exec(compile(shared.read_text(), shared, "exec"), names)  # noqa: S102 - what was just written
+    resources = names["landscape"]().resources
+    assert resources["landscape"].resolved_url() == f"sqlite:///{project}/.elspeth/landscape.db"
+
+
+def test_a_project_with_a_landscape_gets_no_second_one(project: Path) -> None:
+    own = project / "src" / "shop" / "resources.py"
+    own.write_text("from elspeth_dagster import LandscapeResource\n")
+    assert not (scaffold(project, "triage").parent / "landscape.py").exists()
+    own.unlink()
+    theirs = project / "src" / "shop" / "defs" / "landscape.py"
+    theirs.write_text("# of plains and hills\n")
+    scaffold(project, "other")
+    assert theirs.read_text() == "# of plains and hills\n"
+
+
+def test_a_pipeline_in_python_is_not_scaffolded_and_the_user_told_what_to_write(project: Path) -> None:
+    with pytest.raises(click.UsageError, match="build_definitions"):
+        scaffold(project, "triage", form="python")
 
 
 @pytest.mark.long
