@@ -68,6 +68,10 @@ class DeclarationError(ElspethError):
         return "\n".join([self.what, *(f"  {mistake}" for mistake in self.mistakes)])
 
 
+class DeclarationWarning(UserWarning):
+    """What a declaration may say, and its author hardly meant."""
+
+
 class LaunchError(ElspethError):
     """The declaration is right, but the run cannot start."""
 

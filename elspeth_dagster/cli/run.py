@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from elspeth_dagster.cli.launching import Launching, execute_and_tell, refuse_missing_keys, writable_landscape
 from elspeth_dagster.cli.settings import declaration_file, settings_for
+from elspeth_dagster.cli.terminal import safe, terminal_of
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.pipeline import load_pipeline
 
@@ -31,6 +33,8 @@ def execute(options: argparse.Namespace) -> int:
     settings = settings_for(options, file.parent)
     pipeline = load_pipeline(file)
     refuse_missing_keys(pipeline)
+    for doubt in pipeline.warnings:  # beside the output, which may be a JSON document
+        terminal_of(sys.stderr).wrapped(safe(str(doubt)), first="note: ", style="yellow")
     with writable_landscape(settings) as database:
         # Dagster takes a second to import: what can be refused without it was refused above.
         from elspeth_dagster.orchestration.launch import dagster_instance, launch  # noqa: PLC0415

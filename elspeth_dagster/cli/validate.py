@@ -135,7 +135,7 @@ def _print_notes(terminal: Terminal, pipeline: Pipeline) -> None:
         f"The model {name!r} is not declared: a Dagster resource."
         for name in sorted(outside_models(pipeline))
     ]
-    notes += pipeline.warnings
+    notes += [str(doubt) for doubt in pipeline.warnings]
     if notes:
         terminal.line()
     for note in notes:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from elspeth_dagster.orchestration.assets import ChangeSpec, Execute, as_is, just_run, pipeline_assets
 from elspeth_dagster.orchestration.automation import schedule
+from elspeth_dagster.orchestration.doubts import tell_doubts, told_already
 from elspeth_dagster.orchestration.executors import executor_of
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
@@ -20,7 +21,11 @@ from elspeth_dagster.pipeline.graph import SOURCE
 def pipeline_definitions(
     pipeline: Pipeline, *, asset_spec: ChangeSpec = as_is, execute: Execute = just_run
 ) -> dg.Definitions:
-    """Assets, checks, job, schedule and sensor; the Landscape's resource comes from the code location."""
+    """Assets, checks, job, schedule and sensor; the Landscape's resource comes from the code location.
+
+    What the declaration's author hardly meant is a `DeclarationWarning`.
+    """
+    tell_doubts(pipeline)
     job = pipeline_job(pipeline)
     ticking, watching = schedule(pipeline, job), watch_sensor(pipeline, job)
     return dg.Definitions(
@@ -92,5 +97,6 @@ def job_of_file(path: str, landscape_url: str | None) -> dg.JobDefinition:
     Dagster stores these arguments with the run: a URL with a password comes by ``ELSPETH_LANDSCAPE_URL`` instead.
     """
     pipeline = load_pipeline(Path(path))
-    definitions = build_definitions(pipeline, landscape=LandscapeResource(url=landscape_url))
+    with told_already():
+        definitions = build_definitions(pipeline, landscape=LandscapeResource(url=landscape_url))
     return definitions.resolve_job_def(pipeline.name)

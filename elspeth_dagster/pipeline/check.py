@@ -23,7 +23,7 @@ from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import FileSourceConfig
 from elspeth_dagster.pipeline.branches import Branches
-from elspeth_dagster.pipeline.graph import SOURCE, Node, Pipeline, Port, decision_of, port_of
+from elspeth_dagster.pipeline.graph import SOURCE, Doubt, Node, Pipeline, Port, decision_of, port_of
 from elspeth_dagster.pipeline.merged_columns import colliding, merged_shapes
 from elspeth_dagster.pipeline.parts import Part, Parts
 from elspeth_dagster.pipeline.places import Places
@@ -52,7 +52,7 @@ class Checked:
     shapes_in: Mapping[str, tuple[Columns, ...]]
     shapes_out: Mapping[str, tuple[Columns, ...]]
     forks: Mapping[str, str]
-    warnings: tuple[str, ...]
+    warnings: tuple[Doubt, ...]
 
     def pipeline(self, head: Head, *, home: Home, spec: Mapping[str, JSON], places: Places) -> Pipeline:
         """The graph of a declaration without mistakes."""
@@ -125,7 +125,7 @@ class _Flow:
     branches: Branches = field(default_factory=Branches)
     shapes_in: dict[str, tuple[Columns, ...]] = field(default_factory=dict)
     shapes_out: dict[str, tuple[Columns, ...]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Doubt] = field(default_factory=list)
 
     def enter(self, part: Part) -> tuple[Columns, ...]:
         """The shapes that reach ``part``; all nodes that feed it were entered before."""
@@ -166,12 +166,13 @@ class _Flow:
         return (self.shapes_in if port.name == ERROR_PORT else self.shapes_out)[port.node_id]
 
 
-def _collision(name: str, config: CoalesceConfig, field_name: str, branches: tuple[str, ...]) -> str:
+def _collision(name: str, config: CoalesceConfig, field_name: str, branches: tuple[str, ...]) -> Doubt:
     takes = {"last_wins": branches[-1], "first_wins": branches[0]}.get(config.collision_rule)
     then = f"the one of {takes!r} is taken" if takes else "such a row fails"
-    return (
+    return Doubt(
+        name,
         f"{name!r}: branches {_and(branches)} each make a field {field_name!r}; where both are merged, {then} "
-        f"(on_collision: {config.collision_rule}). Rename one of them to keep both."
+        f"(on_collision: {config.collision_rule}). Rename one of them to keep both.",
     )
 
 
@@ -227,14 +228,15 @@ def _model_mistakes(config: NodeConfig, models: tuple[str, ...] | None) -> Itera
         yield Mistake(("model",) if llm is config else ("run", "model"), what)
 
 
-def _timeouts_without_time(wiring: Wiring) -> Iterator[str]:
+def _timeouts_without_time(wiring: Wiring) -> Iterator[Doubt]:
     """A batch's age goes by the times at which rows left the step before, and a source records none."""
     for name, part in wiring.parts.items():
         needs_time = isinstance(part.config, AggregateConfig) and part.config.trigger.needs_time
         if needs_time and {port.node_id for port in wiring.inputs[name]} == {SOURCE}:
-            yield (
+            yield Doubt(
+                name,
                 f"{name!r} takes its rows straight from the source, which records no time for each: its batches have "
-                "the age 0, and no time-out fires."
+                "the age 0, and no time-out fires.",
             )
 
 

@@ -55,6 +55,17 @@ def port_of(written: str) -> Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a node's declaration may say, and its author hardly meant."""
+
+    node_id: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One node: what it is configured to do, what feeds it, what it feeds.
 
@@ -92,7 +103,7 @@ class Pipeline:
     spec: Mapping[str, JSON]
     places: Places
     forks: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Doubt, ...] = ()
 
     @property
     def name(self) -> str:

@@ -38,6 +38,11 @@ def test_forks_joins_and_collisions_are_shown(cli: InProcess, project: Project) 
         "triage": {**declaration["steps"]["triage"], "from": "joined"},
     }
     declare(project, declaration)
+    run = cli(
+        project.folder, "run", "pipeline.yaml", "--json"
+    )  # nobody answers there: it says it all the same
+    assert run.err.count("each make a field 'mood'") == 1
+    assert run.err.startswith("note: 'joined': branches 'one' and 'two'")
     said = cli(project.folder, "validate", "pipeline.yaml")
     assert said.status == 0
     assert "    branches one → judge\n             two → again\n" in said.out

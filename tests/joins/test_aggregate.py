@@ -294,7 +294,7 @@ def test_time_that_nobody_records_is_told_when_the_pipeline_is_loaded(tmp_path: 
     declared["steps"]["totals"]["from"] = "source"
     del declared["steps"]["tidy"]
     (warning,) = pipeline_from(declared, base=tmp_path, root=tmp_path).warnings
-    assert warning.startswith("'totals' takes its rows straight from the source")
+    assert str(warning).startswith("'totals' takes its rows straight from the source")
 
 
 @pytest.mark.parametrize(

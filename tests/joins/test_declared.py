@@ -192,7 +192,7 @@ def test_a_step_that_is_not_there_is_told_at_its_branch(tmp_path: Path) -> None:
 
 def test_fields_that_could_collide_are_warned_of(tmp_path: Path) -> None:
     (warning,) = load(tmp_path, declared(two=mapped("split.b", "x"))).warnings
-    assert warning == (
+    assert str(warning) == (
         "'joined': branches 'a' and 'b' each make a field 'x'; where both are merged, the one of 'b' is taken "
         "(on_collision: last_wins). Rename one of them to keep both."
     )
