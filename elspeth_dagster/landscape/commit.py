@@ -65,6 +65,12 @@ def check_fence(connection: Connection, execution: ExecutionHandle) -> None:
         f"SELECT execution_id FROM fences WHERE run_id = {mark} AND node_id = {mark}{lock}",  # noqa: S608
         (execution.run_id, execution.node_id),
     ).scalar()
+    if holder is None:  # nobody deletes one: what was opened is no more what it was
+        raise FenceLostError(
+            f"The Landscape does not know execution {execution.execution_id} any more: it was restored or replaced.",
+            where=f"run {execution.run_id}, node {execution.node_id}",
+            hint="put back the Landscape that the run began with and resume, or start a new run",
+        )
     if holder != execution.execution_id:
         raise FenceLostError(
             f"Execution {execution.execution_id} has lost its node to {holder}: it must not write any more.",

@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import NoSuchModuleError
 
 from elspeth_dagster.errors import LandscapeUnavailableError
+from elspeth_dagster.landscape.same_file import keep_to_its_file
 from elspeth_dagster.landscape.url import bad_url
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -64,6 +65,7 @@ def make_engine(url: URL) -> Engine:
             hint="pip install 'elspeth_dagster[postgres]'",
         ) from error
     if url.get_backend_name() == "sqlite":
+        keep_to_its_file(engine)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:

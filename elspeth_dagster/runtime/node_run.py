@@ -18,6 +18,7 @@ from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_
 from elspeth_dagster.landscape.batch_reads import TriggerSummary, trigger_summaries
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.executions import begin_execution, ended_execution
+from elspeth_dagster.landscape.feeders import refuse_missing_feeders
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.ordering import LostRow, lost_rows
 from elspeth_dagster.landscape.registration import (
@@ -113,6 +114,14 @@ def run_node(
         engine.model_of(llm.model)  # a missing key is told before anything is begun
     scope = scope_of(
         engine.database, pipeline, run_id=run.run_id, partition_key=run.partition_key, selected=run.selected
+    )
+    feeders = [port.node_id for port in node.inputs if port.node_id in scope.selected]
+    refuse_missing_feeders(
+        engine.database,
+        run_id=run.run_id,
+        node_id=node_id,
+        feeders=feeders,
+        is_join=node.kind == "coalesce",
     )
     registration = _registration(pipeline, run, scope)
     key = register(engine.database, registration, clock=engine.clock, end_of=engine.end_of)

@@ -334,3 +334,19 @@ def test_who_does_not_hold_the_fence_must_not_write(
 
     assert stranger.execution_id in str(lost.value)
     assert stranger.node_id in str(lost.value)
+
+
+def test_a_fence_that_is_gone_says_that_the_landscape_is_another(
+    database: Database, clock: FakeClock
+) -> None:
+    handle = begun(database, clock=clock)
+    with database.write() as connection:  # as restoring an older state in the middle of a run does
+        connection.exec_driver_sql("DELETE FROM fences")
+
+    with (
+        pytest.raises(
+            FenceLostError, match=r"does not know execution .* any more: it was restored or replaced"
+        ),
+        database.write() as connection,
+    ):
+        check_fence(connection, handle)
