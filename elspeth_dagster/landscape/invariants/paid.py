@@ -10,7 +10,7 @@ from elspeth_dagster.landscape.invariants.asking import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.invariants.scope import calls_of
-from elspeth_dagster.landscape.schema import calls, node_executions, node_states
+from elspeth_dagster.landscape.schema import calls, node_executions, node_states, payloads, tokens
 from elspeth_dagster.model.outcome import CallStatus
 
 _ANSWERED = CallStatus.ANSWERED.value
@@ -45,7 +45,14 @@ def calls_have_their_state(examined: Examined) -> Iterator[Finding]:
 
 def calls_complete(examined: Examined) -> Iterator[Finding]:
     """An answered call has its answer, a failed one its error; a reused one stands on an answer to its question."""
+    yield from _calls_incomplete(examined)
+    yield from _answers_of_others(examined)
+
+
+def _calls_incomplete(examined: Examined) -> Iterator[Finding]:
     original, its_state = calls.alias("original"), node_states.alias("its_state")
+    # Of another run, another token's answer to the same request may be taken over: under a salt of its own.
+    in_this_run = its_state.c.run_id == node_states.c.run_id
     lacks = sa.or_(
         sa.and_(
             calls.c.status == _ANSWERED,
@@ -57,9 +64,15 @@ def calls_complete(examined: Examined) -> Iterator[Finding]:
             sa.or_(
                 calls.c.status != _ANSWERED,
                 original.c.status.is_distinct_from(_ANSWERED),
-                original.c.response_hash.is_distinct_from(calls.c.response_hash),
-                original.c.query.is_distinct_from(calls.c.query),
-                its_state.c.token_id.is_distinct_from(node_states.c.token_id),
+                original.c.model_answered.is_distinct_from(calls.c.model_answered),
+                sa.and_(
+                    in_this_run,
+                    sa.or_(
+                        original.c.response_hash.is_distinct_from(calls.c.response_hash),
+                        original.c.query.is_distinct_from(calls.c.query),
+                        its_state.c.token_id.is_distinct_from(node_states.c.token_id),
+                    ),
+                ),
             ),
         ),
     )
@@ -82,6 +95,45 @@ def calls_complete(examined: Examined) -> Iterator[Finding]:
             + (f", or not the one of {of.reused_from}." if of.reused_from else ".")
         ),
     )
+
+
+def _answers_of_others(examined: Examined) -> Iterator[Finding]:
+    """What was taken over from another run has that run's request and answer, where they were not purged there."""
+    original, its_state = calls.alias("original"), node_states.alias("its_state")
+    own, its_token = tokens.alias("own"), tokens.alias("its_token")
+    for column, what in (("response_hash", "answer"), ("request_hash", "request")):
+        here, there = payloads.alias("here"), payloads.alias("there")
+        question = (
+            sa.select(calls.c.call_id, calls.c.reused_from)
+            .select_from(
+                calls.join(node_states, _of_state)
+                .join(original, original.c.call_id == calls.c.reused_from)
+                .join(its_state, its_state.c.state_id == original.c.state_id)
+                .join(own, own.c.token_id == node_states.c.token_id)
+                .join(its_token, its_token.c.token_id == its_state.c.token_id)
+                .join(here, sa.and_(here.c.salt_id == own.c.salt_id, here.c.content_hash == calls.c[column]))
+                .join(
+                    there,
+                    sa.and_(
+                        there.c.salt_id == its_token.c.salt_id, there.c.content_hash == original.c[column]
+                    ),
+                )
+            )
+            .where(
+                calls_of(examined.run.run_id),
+                its_state.c.run_id != node_states.c.run_id,
+                here.c.body != there.c.body,
+            )
+        )
+        yield from each(
+            examined,
+            question,
+            check="calls_complete",
+            table="calls",
+            what=lambda of, what=what: (
+                f"Its {what} is not that of {of.reused_from}, from which it was taken over."
+            ),  # type: ignore[misc]
+        )
 
 
 def answered_rows_have_answers(examined: Examined) -> Iterator[Finding]:

@@ -1,0 +1,105 @@
+"""`verify` has nothing to say about a run that came about honestly, however it came about."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth_dagster.model.canonical import content_hash, record_hash
+from elspeth_dagster.testing import FakeModelServer
+from tests.scenarios.conftest import findings
+from tests.support import Project, model_at, mood_pipeline, write_csv
+
+
+def test_answers_taken_over_from_an_earlier_run(project: Project) -> None:
+    with FakeModelServer() as server:
+        project.declare(mood_pipeline(server.base_url, reuse=True))
+        assert project.run().success
+        assert project.run().success
+        assert server.stats().requests == 60
+    assert findings(project) == []
+
+
+def test_an_answer_that_is_not_the_one_it_was_taken_over_from_is_reported(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in.csv", ["id", "text"], [[index, f"row-{index}."] for index in range(3)])
+    project = Project(tmp_path, f"sqlite:///{tmp_path / 'landscape.db'}")
+    with FakeModelServer() as server:
+        project.declare(mood_pipeline(server.base_url, reuse=True))
+        assert project.run().success
+        assert project.run().success
+    with closing(sqlite3.connect(tmp_path / "landscape.db")) as connection:
+        # The body of one taken-over answer, forged together with its hash and its record's hash.
+        salt, call_id, digest = connection.execute(
+            "SELECT tokens.salt_id, call_id, response_hash FROM calls JOIN node_states USING (state_id) "
+            "JOIN tokens USING (token_id) WHERE reused_from IS NOT NULL LIMIT 1"
+        ).fetchone()
+        (grain,) = connection.execute("SELECT salt FROM row_salts WHERE salt_id = ?", (salt,)).fetchone()
+        (body,) = connection.execute(
+            "SELECT body FROM payloads WHERE salt_id = ? AND content_hash = ?", (salt, digest)
+        ).fetchone()
+        forged = body.replace(b"fake", b"FAKE", 1)
+        assert forged != body
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        made = content_hash(grain, forged)
+        connection.execute(
+            "UPDATE payloads SET body = ?, content_hash = ? WHERE salt_id = ? AND content_hash = ?",
+            (forged, made, salt, digest),
+        )
+        connection.execute("UPDATE calls SET response_hash = ? WHERE call_id = ?", (made, call_id))
+        record = connection.execute("SELECT * FROM calls WHERE call_id = ?", (call_id,)).fetchone()
+        connection.execute(
+            "UPDATE calls SET record_hash = ? WHERE call_id = ?", (record_hash("calls", record[:-1]), call_id)
+        )
+        connection.commit()
+
+    said = findings(project)
+
+    assert f"calls {call_id}: Its answer is not that of" in "\n".join(said)
+    assert not any("hash differs" in one for one in said), "only what it was taken over from gives it away"
+
+
+def _asked_in_batches(base_url: str, **run: Any) -> dict[str, Any]:
+    """Five rows a batch: a batch is asked about as a whole, or each of its rows."""
+    return {
+        "name": "batched",
+        "models": {"default": model_at(base_url)},
+        "source": {"kind": "csv", "path": "in.csv", "columns": {"id": "int", "text": "str"}},
+        "steps": {
+            "gather": {
+                "kind": "aggregate",
+                "from": "source",
+                "trigger": {"count": 5},
+                "run": {"kind": "llm", "pool": {"pool_size": 4}, **run},
+            }
+        },
+        "sinks": {"out": {"kind": "jsonl", "from": "gather", "path": "out.jsonl"}},
+    }
+
+
+LEVEL = {"level": {"type": "int", "minimum": 1, "maximum": 9}}
+OF_A_BATCH = {"prompt": "Sum up {% for one in rows %}{{ one.text }} {% endfor %}", "answer": LEVEL}
+OF_EACH_ROW = {"queries": {"how": {"prompt": "How? {{ row.text }}", "answer": LEVEL}}}
+
+
+@pytest.mark.parametrize("echo_id", [False, True])
+@pytest.mark.parametrize(("asked", "requests"), [(OF_A_BATCH, 12), (OF_EACH_ROW, 60)])
+def test_answers_about_batches_taken_over_from_an_earlier_run(
+    project: Project,
+    asked: dict[str, Any],
+    requests: int,
+    echo_id: bool,  # noqa: FBT001 - a case
+) -> None:
+    with FakeModelServer() as server:
+        project.declare(_asked_in_batches(server.base_url, reuse=True, echo_id=echo_id, **asked))
+        assert project.run().success
+        first = (project.folder / "out.jsonl").read_bytes()
+        assert project.run().success
+        assert server.stats().requests == requests
+    assert (project.folder / "out.jsonl").read_bytes() == first
+    assert project.query("SELECT count(*) FROM calls WHERE reused_from IS NOT NULL") == [(requests,)]
+    assert findings(project) == []
