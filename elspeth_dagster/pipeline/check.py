@@ -6,6 +6,7 @@ Where routes of different columns meet again, a node is checked against those of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,7 @@ from elspeth_dagster.pipeline.branches import Branches
 from elspeth_dagster.pipeline.graph import SOURCE, Doubt, Node, Pipeline, Port, decision_of, port_of
 from elspeth_dagster.pipeline.merged_columns import colliding, merged_shapes
 from elspeth_dagster.pipeline.parts import Part, Parts
-from elspeth_dagster.pipeline.places import Places
+from elspeth_dagster.pipeline.places import PART_CHARS_MAX, Places
 from elspeth_dagster.pipeline.spec import Head
 from elspeth_dagster.pipeline.wiring import Wiring
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
@@ -39,6 +40,9 @@ ReportMistake = Callable[[DeclarationPath, Mistake], None]
 
 _DEFAULT_MODEL: Final = "default"
 """What a step asks that names no model: it must be declared, since nobody meant a resource."""
+
+_RESOURCE: Final = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
+"""What a Dagster resource can be called: it comes as an argument of that name."""
 
 _ERROR_PORTS = frozenset({ERROR_PORT, INVALID_PORT})
 
@@ -222,9 +226,11 @@ def _model_mistakes(config: NodeConfig, models: tuple[str, ...] | None) -> Itera
     llm = asking(config)
     if llm is None or models is None or llm.model in models:
         return
-    if suggest(llm.model, models) or llm.model == _DEFAULT_MODEL:
+    if suggest(llm.model, models) or llm.model == _DEFAULT_MODEL or not _RESOURCE.fullmatch(llm.model):
         listed = ", ".join(models) or "none"
-        what = f"There is no model {llm.model!r}.{suggest(llm.model, models)} Models: {listed}."
+        what = (
+            f"There is no model {llm.model[:PART_CHARS_MAX]!r}.{suggest(llm.model, models)} Models: {listed}."
+        )
         yield Mistake(("model",) if llm is config else ("run", "model"), what)
 
 

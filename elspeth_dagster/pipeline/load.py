@@ -19,12 +19,15 @@ from elspeth_dagster.pipeline.graph import Pipeline
 from elspeth_dagster.pipeline.mistakes import kind_of
 from elspeth_dagster.pipeline.partitions import partition_mistakes
 from elspeth_dagster.pipeline.parts import read_parts
-from elspeth_dagster.pipeline.places import Places, read_yaml
+from elspeth_dagster.pipeline.places import PART_CHARS_MAX, Places, read_yaml
 from elspeth_dagster.pipeline.plain import plain
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
 
 COMPONENT_TYPE = "elspeth_dagster.PipelineComponent"
 ATTRIBUTES: Final = "attributes"
+WHAT_CHARS_MAX: Final = 1_000
+"""As much as a mistake says: what was written, and the names that might have been meant, can be of any length."""
+
 _PROJECT_MARKERS = ("workspace.yaml", "pyproject.toml", "dagster.yaml", ".git")
 
 
@@ -132,11 +135,14 @@ class _Findings:
     def report_mistake(self, path: DeclarationPath, mistake: Mistake) -> None:
         whole, text_line = (*path, *mistake.path), mistake.text_line
         line = self.places.line(whole, text_line=text_line) or 0
-        self.mistakes[f"{self.places.shown(whole, text_line=text_line)}: {mistake.what}"] = line
+        what = mistake.what
+        if len(what) > WHAT_CHARS_MAX:
+            what = f"{what[:WHAT_CHARS_MAX]}…"
+        self.mistakes[f"{self.places.shown(whole, text_line=text_line)}: {what}"] = line
 
     def error(self, attributes: Mapping[str, JSON]) -> DeclarationError:
         name = attributes.get("name")
-        called = f"Pipeline {name!r}" if isinstance(name, str) else "The pipeline"
+        called = f"Pipeline {name[:PART_CHARS_MAX]!r}" if isinstance(name, str) else "The pipeline"
         count = f"{len(self.mistakes)} mistake{'s' if len(self.mistakes) != 1 else ''}"
         in_order = sorted(self.mistakes, key=lambda mistake: self.mistakes[mistake])
         file = self.places.file

@@ -18,6 +18,7 @@ from elspeth_dagster.nodes.base import NodeConfig
 from elspeth_dagster.nodes.kinds import SINK_KINDS, SOURCE_KINDS, STEP_KINDS
 from elspeth_dagster.pipeline.graph import SOURCE, Role
 from elspeth_dagster.pipeline.mistakes import keys_of, kind_of, mistakes_of, unknown_key
+from elspeth_dagster.pipeline.places import PART_CHARS_MAX
 from elspeth_dagster.pipeline.spec import NODE_SECTIONS, Head
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
 
@@ -120,7 +121,7 @@ def _node(name: str, written: JSON, role: Role, kinds: Mapping[str, type[_Config
         said = (
             "The key 'kind' is missing."
             if kind is None
-            else f"Unknown kind {kind!r}.{suggest(str(kind), kinds)}"
+            else f"Unknown kind {str(kind)[:PART_CHARS_MAX]!r}.{suggest(str(kind), kinds)}"
         )
         where = path if kind is None else (*path, "kind")
         report(where, f"{said} Kinds here: {', '.join(kinds)}.")

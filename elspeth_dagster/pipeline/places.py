@@ -19,6 +19,8 @@ __all__ = ["FILE_BYTES_MAX", "DeclarationPath", "Places", "read_yaml"]
 FILE_BYTES_MAX: Final = 1024 * 1024
 """Far beyond any declaration written by hand; a larger file is not one."""
 
+PART_CHARS_MAX: Final = 80
+"""As much of one key as a place shows."""
 
 _DAGSTER_STOPS: Final = (
     "A text with a `?` inside {...} or [...] needs quotes here: Dagster reads this file too, and stops at it."
@@ -41,7 +43,7 @@ class Places:
 
         ``text_line`` counts from 1 in a text at ``path``; where the text's place is not known, it is told apart.
         """
-        dotted = ".".join(str(part) for part in path) or "declaration"
+        dotted = ".".join(_short(str(part)) for part in path) or "declaration"
         if text_line is not None and text_line > 1 and path not in self.text_lines:
             dotted = f"{dotted}, line {text_line}"
         if self.file is None:
@@ -61,6 +63,11 @@ class Places:
     def below(self, key: str) -> Places:
         """The places inside ``key``, as if it were the top."""
         return Places(self.file, _below(self.lines, key), _below(self.text_lines, key))
+
+
+def _short(part: str) -> str:
+    """A key as it is shown: one of a megabyte would be the whole message."""
+    return part if len(part) <= PART_CHARS_MAX else f"{part[:PART_CHARS_MAX]}…"
 
 
 def _below(lines: Mapping[DeclarationPath, int], key: str) -> dict[DeclarationPath, int]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from elspeth_dagster.llm import ModelSettings
 from elspeth_dagster.model.suggest import suggest
+from elspeth_dagster.pipeline.cron import cron_mistake
 from elspeth_dagster.pipeline.partition_spec import Partitions, PartitionsKey
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -39,7 +40,10 @@ _KEPT_BY_DAGSTER: Final = frozenset(
 _GROUP: Final = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
 EXECUTORS: Final = ("in_process", "multiprocess", "location", "celery", "k8s", "docker")
 _IMPORT_PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_CRON: Final = re.compile(r"@[a-z]+|[^\s@]+(\s+[^\s@]+){4}")
+_TAG: Final = re.compile(r"[A-Za-z0-9_.-]{0,63}")
+_TAG_KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}")
+_POOL: Final = re.compile(r"\S+")
+_SHOWN_CHARS_MAX: Final = 60
 
 
 def _checked_name(name: str) -> str:
@@ -72,16 +76,31 @@ def _checked_executor(executor: str) -> str:
 
 
 def _checked_cron(schedule: str) -> str:
-    if not _CRON.fullmatch(schedule.strip()):
-        raise ValueError("A schedule is a cron expression of five fields, as in `0 6 * * *`.")
+    if (mistake := cron_mistake(schedule)) is not None:
+        raise ValueError(mistake)
     return schedule
 
 
 def _checked_automation(condition: str) -> str:
-    if condition not in {"eager", "on_missing"} and not _CRON.fullmatch(condition.strip()):
-        near = suggest(condition, ["eager", "on_missing"])
-        raise ValueError(f"Automation is `eager`, `on_missing`, or a cron expression of five fields.{near}")
-    return condition
+    if condition in {"eager", "on_missing"} or (mistake := cron_mistake(condition)) is None:
+        return condition
+    near = suggest(condition, ["eager", "on_missing"]) or f" {mistake}"
+    raise ValueError(f"Automation is `eager`, `on_missing`, or a cron expression of five fields.{near}")
+
+
+def _checked_tags(tags: dict[str, str]) -> dict[str, str]:
+    for key, value in tags.items():
+        wrong = key if not _TAG_KEY.fullmatch(key) else value
+        if wrong is key or not _TAG.fullmatch(value):
+            rule = "at most 63 letters, digits, dots, dashes and underscores"
+            raise ValueError(f"The tag {wrong[:_SHOWN_CHARS_MAX]!r} must be {rule}.")
+    return tags
+
+
+def _checked_pool(pool: str) -> str:
+    if not _POOL.fullmatch(pool):
+        raise ValueError(f"The pool {pool[:_SHOWN_CHARS_MAX]!r} must be a name without blanks.")
+    return pool
 
 
 Name = Annotated[str, AfterValidator(_checked_name)]
@@ -89,6 +108,8 @@ Group = Annotated[str, AfterValidator(_checked_group)]
 Owner = Annotated[str, AfterValidator(_checked_owner)]
 Cron = Annotated[str, AfterValidator(_checked_cron)]
 Automation = Annotated[str, AfterValidator(_checked_automation)]
+Tags = Annotated[dict[str, str], AfterValidator(_checked_tags)]
+Pool = Annotated[str, AfterValidator(_checked_pool)]
 
 
 class _Part(BaseModel):
@@ -133,15 +154,15 @@ class DagsterOptions(_Part):
 
     group: Group | None = Field(default=None, description="The asset group; the pipeline's name by default.")
     owners: list[Owner] = Field(default_factory=list, description="`team:name` or an e-mail address.")
-    tags: dict[str, str] = Field(default_factory=dict)
-    pool: str | None = Field(
+    tags: Tags = Field(default_factory=dict)
+    pool: Pool | None = Field(
         default=None, description="A Dagster concurrency pool for the steps that call models."
     )
     automation: Automation | None = Field(
         default=None,
         description="When Dagster materializes the pipeline by itself: `eager`, `on_missing`, or a cron expression.",
     )
-    freshness: Annotated[float, Field(gt=0)] | None = Field(
+    freshness: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
         default=None, description="Hours after which a sink that was not materialized again counts as stale."
     )
     checks: Checks = Field(default_factory=Checks, description="Thresholds, and which checks block.")

@@ -20,6 +20,9 @@ DeclarationPath = tuple[str | int, ...]
 VALUES_MAX: Final = 100_000
 """More than any declaration written by hand holds, lookups included; read in about a second."""
 
+_SHOWN_CHARS_MAX: Final = 100
+"""Of the reader's own words, which repeat what it read."""
+
 _YAML = "tag:yaml.org,2002:"
 _MERGE = f"{_YAML}merge"
 _AS_WRITTEN = frozenset(f"{_YAML}{name}" for name in ("str", "timestamp", "value", "merge"))
@@ -140,8 +143,8 @@ class Tree:
             return None
         try:
             value: JSON = self._loader.construct_object(node)
-        except ValueError as error:  # more digits than Python reads, or a tag that does not fit
-            self.mistakes.append(Mistake(path, f"The value cannot be read: {error}."))
+        except (ValueError, KeyError) as error:  # more digits than Python reads, or a tag that does not fit
+            self.mistakes.append(Mistake(path, f"The value cannot be read: {str(error)[:_SHOWN_CHARS_MAX]}."))
             return None
         return value
 
