@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 
-from elspeth_dagster.errors import LandscapeUnavailableError, SchemaVersionError
+from elspeth_dagster.errors import LandscapeError, LandscapeUnavailableError, SchemaVersionError
 from elspeth_dagster.landscape.url import without_secrets
 
 
@@ -19,6 +19,7 @@ def failures_named(url: URL) -> Iterator[None]:
 
     Raises:
         LandscapeUnavailableError: it cannot be reached, or has no space left.
+        LandscapeError: it cannot hold a value.
         SchemaVersionError: the file is no database.
     """
     try:
@@ -31,6 +32,12 @@ def failures_named(url: URL) -> Iterator[None]:
             hint="free some space, then resume: what is recorded stays, and nothing else was decided"
             if is_full
             else "check that the path or server exists, has space, and can be written",
+        ) from error
+    except DataError as error:
+        raise LandscapeError(
+            f"The Landscape cannot hold a value: {error.orig}",
+            where=without_secrets(url),
+            hint="find the value (a NUL character, a number out of range) and leave it out; what is recorded stays",
         ) from error
     except DatabaseError as error:
         if error.statement is None and url.get_backend_name() == "postgresql":

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from elspeth_dagster.llm.answer import AnswerSchema
 from elspeth_dagster.model.result import Rejected, RowResult, Succeeded
-from elspeth_dagster.model.row import JSON, SAFE_INTEGER_MAX, Row
+from elspeth_dagster.model.row import JSON, Row
 
 TEXT_FIELD = "answer"
 """The field that takes a plain text answer, where no fields were declared."""
 
 NAME_CHARS_MAX = 200
 """Model names and finish reasons are identifiers; more than this is none."""
+
+TOKENS_MAX = 1_000_000_000
+"""No completion has as many; a count beyond it is none. So the sum over millions of calls stays an exact integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,13 @@ def _text(value: JSON) -> str | None:
 
 
 def _name(value: JSON) -> str | None:
-    return value if isinstance(value, str) and len(value) <= NAME_CHARS_MAX and _is_unicode(value) else None
+    if not isinstance(value, str) or len(value) > NAME_CHARS_MAX or not _is_unicode(value):
+        return None
+    return None if "\0" in value else value  # PostgreSQL's text cannot hold it, and no name has it
 
 
 def _count(value: JSON) -> int | None:
-    return value if type(value) is int and 0 <= value <= SAFE_INTEGER_MAX else None
+    return value if type(value) is int and 0 <= value <= TOKENS_MAX else None
 
 
 def _is_unicode(text: str) -> bool:

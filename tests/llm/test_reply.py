@@ -106,6 +106,7 @@ def test_an_error_within_a_response_of_status_200_is_told(code: object) -> None:
         {"prompt_tokens": True},
         {"prompt_tokens": -1},
         {"prompt_tokens": 1.5},
+        {"prompt_tokens": 2**53 - 1, "completion_tokens": 1_000_000_001},
     ],
 )
 def test_usage_that_is_missing_or_of_another_type_stays_missing(wire: Wire, usage: object) -> None:
@@ -114,7 +115,7 @@ def test_usage_that_is_missing_or_of_another_type_stays_missing(wire: Wire, usag
     assert (reply.prompt_tokens, reply.completion_tokens) == (None, None)
 
 
-@pytest.mark.parametrize("model", [None, 3, "x" * 201, "\ud800"])
+@pytest.mark.parametrize("model", [None, 3, "x" * 201, "\ud800", "m\0"])
 def test_a_model_name_that_is_none_stays_missing(wire: Wire, model: object) -> None:
     assert read_reply(wire.completion(model=model), MOOD).model_answered is None
 
