@@ -1,7 +1,7 @@
 """Files: readers of CSV and JSON Lines that survive whatever is in them, and writers that leave all or nothing."""
 
 from elspeth_dagster.files.atomic import AtomicFile
-from elspeth_dagster.files.csv_file import csv_header, read_csv
+from elspeth_dagster.files.csv_file import read_csv
 from elspeth_dagster.files.header import check_header
 from elspeth_dagster.files.jsonl_file import read_jsonl
 from elspeth_dagster.files.paths import placeholders, resolve
@@ -15,7 +15,6 @@ __all__ = [
     "RawRecord",
     "RowWriter",
     "check_header",
-    "csv_header",
     "open_writer",
     "placeholders",
     "read_csv",

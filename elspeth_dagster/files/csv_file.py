@@ -18,7 +18,7 @@ from elspeth_dagster.errors import SourceError
 from elspeth_dagster.files.header import check_header, header_names
 from elspeth_dagster.files.lines import Lines, RecordTooLongError
 from elspeth_dagster.files.opening import reading_text
-from elspeth_dagster.files.record import RECORD_CHARS_MAX, Bounds, RawRecord, recordable
+from elspeth_dagster.files.record import Bounds, RawRecord, recordable
 from elspeth_dagster.model.columns import Column, ExtraColumns, Violation
 from elspeth_dagster.model.convert import Refused, ViolationCode, plain_text
 from elspeth_dagster.model.row import JSON
@@ -61,17 +61,6 @@ def read_csv(
         if columns is not None:
             check_header(header, columns, str(path), extra=extra)
         yield from _Records(file, lines, header, limits, path).read(reader)
-
-
-def csv_header(path: Path, *, encoding: str = "utf-8-sig", delimiter: str = ",") -> tuple[str, ...]:
-    """The names in the file's header.
-
-    Raises:
-        SourceError: as ``read_csv``.
-    """
-    with reading_text(path, encoding) as file:
-        lines = Lines(file, chars_max=RECORD_CHARS_MAX)
-        return _header(_parser(lines, delimiter, path), lines, path)
 
 
 def _parser(lines: Lines, delimiter: str, path: Path) -> Iterator[list[str]]:

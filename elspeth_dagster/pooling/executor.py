@@ -99,10 +99,6 @@ class PooledExecutor:
         """The numbers of the batch that was begun last."""
         return self.stats_of(self._latest)
 
-    def run_on_loop(self, function: Callable[[], Coroutine[object, object, T]]) -> T:
-        """Run a coroutine where async process functions run, as to open what they share; wait for it."""
-        return self._started()[0].run(function)
-
     def on_close(self, function: Callable[[], Coroutine[object, object, object]]) -> None:
         """Have a coroutine run on the loop at ``close``, after the last call, as to close what calls share."""
         self._closers.append(function)
