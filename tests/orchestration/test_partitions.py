@@ -78,6 +78,7 @@ def _findings(folder: Path) -> dict[str | None, list[str]]:
     return {
         report.run.partition_key: [finding.what for check in report.checks for finding in check.findings]
         for report in reports
+        if report.run is not None
     }
 
 

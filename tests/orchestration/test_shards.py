@@ -82,6 +82,7 @@ def _findings(project: Project) -> dict[str, list[str]]:
             finding.what for check in report.checks for finding in check.findings
         ]
         for report in reports
+        if report.run is not None
     }
 
 

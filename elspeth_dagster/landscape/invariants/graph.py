@@ -29,6 +29,10 @@ class Graph:
         """The nodes that this run executes."""
         return tuple(node_id for node_id, kind in self.kinds.items() if kind != ADOPTED)
 
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """The nodes of a kind."""
+        return tuple(node_id for node_id, found in self.kinds.items() if found == kind)
+
 
 def graph_of(examined: Examined) -> Graph:
     """Read the graph; it is as large as the declaration."""
