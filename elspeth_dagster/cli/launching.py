@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from elspeth_dagster.cli.exits import OF_STATUS, Exit
-from elspeth_dagster.cli.output import as_json, print_json
+from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.progress import progress_bars
 from elspeth_dagster.cli.quiet import quiet
 from elspeth_dagster.cli.settings import Settings
@@ -26,8 +26,10 @@ from elspeth_dagster.landscape.runs import RunRecord, run_of_attempt
 from elspeth_dagster.landscape.status import finished_status, is_over_budget
 from elspeth_dagster.landscape.summary import RunSummary, run_summary
 from elspeth_dagster.llm import resolve_key
+from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import RunStatus
+from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.orchestration.launched import Ended, Launched
 from elspeth_dagster.pipeline import Pipeline
@@ -149,7 +151,7 @@ def tell(launching: Launching, summary: RunSummary, stopped: tuple[Stopped, ...]
     print_stopped(terminal, stopped)
 
 
-def dict_of(summary: RunSummary) -> dict[str, object]:
+def dict_of(summary: RunSummary) -> dict[str, JSON]:
     """A summary's fields, as JSON."""
     document = as_json(summary)
     assert isinstance(document, dict)  # noqa: S101 - a dataclass becomes an object

@@ -9,7 +9,7 @@ from pathlib import Path
 from elspeth_dagster.cli.ages import parsed_age
 from elspeth_dagster.cli.amounts import counted, moment
 from elspeth_dagster.cli.exits import Exit
-from elspeth_dagster.cli.output import as_json, print_json
+from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.settings import Settings, settings_for
 from elspeth_dagster.cli.terminal import Cell, Terminal, safe, stdout_terminal
 from elspeth_dagster.errors import ElspethError
@@ -17,6 +17,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.purge import PurgePlan, plan_purge, purge
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.vacuum import forget_deleted, size_of, vacuum
+from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.clock import SystemClock
 
 OLDER_THAN = "--older-than"

@@ -8,7 +8,7 @@ from typing import Final
 
 from elspeth_dagster.cli.amounts import moment
 from elspeth_dagster.cli.exits import Exit
-from elspeth_dagster.cli.output import as_json, print_json
+from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.settings import settings_for
 from elspeth_dagster.cli.summary_family import WENT_ON
 from elspeth_dagster.cli.summary_text import STATUS_STYLES
@@ -16,6 +16,7 @@ from elspeth_dagster.cli.terminal import Cell, safe, stdout_terminal
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.runs import ListedRun, recent_runs
 from elspeth_dagster.landscape.status import run_status
+from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import RunStatus
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from elspeth_dagster.cli.amounts import counted
 from elspeth_dagster.cli.exits import Exit
-from elspeth_dagster.cli.output import as_json, print_json
+from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.settings import Settings, settings_for
 from elspeth_dagster.cli.terminal import Terminal, safe, stdout_terminal
 from elspeth_dagster.errors import LandscapeError
@@ -21,6 +21,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.runs import dagster_runs_of, find_run, run_of_attempt
 from elspeth_dagster.landscape.verify import VerifyReport, removed_run, verify_run
+from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.clock import SystemClock
 
 if TYPE_CHECKING:

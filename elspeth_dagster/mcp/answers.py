@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from elspeth_dagster.landscape import Page
+from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.row import JSON
 
 ANSWER_BYTES_MAX: Final = 200_000  # what an agent can take in at once, and some more
@@ -38,18 +38,6 @@ def page_text(ask: Callable[[int], Page[Any]], limit: int, *, more: Mapping[str,
         if limit == 1:
             return answer_text(document)
         limit = max(1, min(limit, len(page)) // 4)
-
-
-def as_json(value: object) -> JSON:
-    """Plain JSON of dataclasses, mappings and sequences; enumerations are their words already."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    plain: Any = value
-    return plain  # type: ignore[no-any-return]
 
 
 def _cut(value: JSON, chars: int, items: int) -> JSON:
