@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from elspeth_dagster.landscape.invariants.asking import each
+from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.schema import (
     batch_members,

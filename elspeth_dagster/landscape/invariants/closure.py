@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from elspeth_dagster.landscape.invariants.asking import each
+from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.invariants.scope import seen_again

@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from elspeth_dagster.landscape.invariants.asking import each
+from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.schema import node_states, nodes, routing_events, token_outcomes

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.landscape.invariants.asking import Record, each
+from elspeth_dagster.landscape.invariants.each import Record, each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.schema import coalesce_events, nodes, token_outcomes, token_parents, tokens
 from elspeth_dagster.model.outcome import Outcome, Relation

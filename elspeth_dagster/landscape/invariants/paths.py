@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from elspeth_dagster.landscape.invariants.asking import each
+from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.schema import edges, node_states, rows
 

@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from elspeth_dagster.landscape import schema
 from elspeth_dagster.landscape.evidence import records_of
-from elspeth_dagster.landscape.invariants.asking import each
+from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.scope import calls_of
 from elspeth_dagster.model.canonical import record_hash
