@@ -10,7 +10,7 @@ from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.pipeline.spec import Execution
 
 _KNOWN: Final[Mapping[str, str]] = {
-    "celery": "dagster_celery:celery_executor",
+    "celery": "elspeth_dagster.orchestration.celery_steps:celery_executor",
     "docker": "dagster_docker:docker_executor",
     "k8s": "dagster_k8s:k8s_job_executor",
 }

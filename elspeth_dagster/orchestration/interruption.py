@@ -21,9 +21,14 @@ TICK_S: Final = 0.5
 
 
 def interruptible(
-    work: Callable[[], T], *, stop: Stop, tick: Callable[[], None], stopping: Callable[[], None]
+    work: Callable[[], T],
+    *,
+    stop: Stop,
+    tick: Callable[[], None],
+    stopping: Callable[[], None],
+    tick_s: float = TICK_S,
 ) -> T:
-    """Do ``work`` in a thread of its own and return its result; ``tick`` is called about twice a second meanwhile.
+    """Do ``work`` in a thread of its own and return its result; ``tick`` is called every ``tick_s`` meanwhile.
 
     An exception that is raised here from outside sets ``stop``, tells ``stopping``, waits until the work has come to
     its end, and goes on; a second one goes on at once. Whatever ``work`` raises is raised here.
@@ -42,7 +47,7 @@ def interruptible(
     thread = threading.Thread(target=run, name="elspeth-node", daemon=True)
     try:
         thread.start()
-        while not done.wait(TICK_S):
+        while not done.wait(tick_s):
             tick()
     except BaseException:
         stop.set()

@@ -19,7 +19,7 @@ from elspeth_dagster.landscape.watching import holder_of
 from elspeth_dagster.model.clock import timestamp
 
 PROCESS_TAG: Final = "elspeth/process"
-"""``host:pid`` of the process that drives a run, where it was launched on the command line."""
+"""``host:pid`` of the process that drives a run, where it was launched on the command line or has Celery's steps."""
 
 
 def own_process() -> str:

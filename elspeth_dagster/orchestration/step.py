@@ -16,7 +16,8 @@ from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
-from elspeth_dagster.orchestration.interruption import interruptible
+from elspeth_dagster.orchestration.following import FOLLOW_S, Following, is_unsignalled
+from elspeth_dagster.orchestration.interruption import TICK_S, interruptible
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import changes_of, limit_of
 from elspeth_dagster.orchestration.lineage import end_of, landscape_run, launched_by, run_tags, versions
@@ -47,6 +48,7 @@ def run_in_step(
     seals: list[Seal] = []
     identity = _identity(context, pipeline, partition)
     redactor = _redactor(context, pipeline)
+    tick, tick_s = _ticking(context, progress, stop)
     try:
         return interruptible(
             lambda: _run(
@@ -60,7 +62,8 @@ def run_in_step(
                 redactor=redactor,
             ),
             stop=stop,
-            tick=progress.tick,
+            tick=tick,
+            tick_s=tick_s,
             stopping=partial(_cancel, context),
         )
     except ElspethError as error:
@@ -77,6 +80,21 @@ def run_in_step(
         failure = dg.Failure(f"{type(error).__name__}: {redactor.text(str(error))}", allow_retries=False)
     # Raised out here, it drags along nothing of the error that tells a secret: Dagster stores causes as well.
     raise failure
+
+
+def _ticking(
+    context: dg.AssetExecutionContext, progress: ProgressLog, stop: Stop
+) -> tuple[Callable[[], None], float]:
+    """What the waiting thread does, and how often."""
+    if not is_unsignalled(context.job_def.executor_def.name):
+        return progress.tick, TICK_S
+    following = Following(context.instance, context.run.run_id, stop)
+
+    def tick() -> None:
+        progress.tick()
+        following.tick()
+
+    return tick, FOLLOW_S
 
 
 def _redactor(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Redactor:

@@ -1,22 +1,17 @@
-"""A pipeline runs on the executor that it names; several processes write to one PostgreSQL Landscape."""
+"""A pipeline runs on the executor that it names; see also `test_scale_out.py`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from elspeth_dagster.errors import DeclarationError, LaunchError
 from elspeth_dagster.orchestration.executors import executor_of
 from elspeth_dagster.pipeline.load import pipeline_from
 from elspeth_dagster.pipeline.spec import Execution
-from elspeth_dagster.testing import FakeModelServer
-from tests.postgres import Postgres
-from tests.support import Project, mood_pipeline, write_csv
-
-ROWS = 60
+from tests.support import mood_pipeline
 
 
 @pytest.mark.parametrize(
@@ -56,22 +51,3 @@ def test_a_misspelt_executor_is_refused_with_what_was_meant(tmp_path: Path) -> N
     with pytest.raises(DeclarationError) as refused:
         pipeline_from({**declaration, "execution": {"executor": "multiproces"}}, base=tmp_path)
     assert "Did you mean 'multiprocess'?" in str(refused.value)
-
-
-@pytest.mark.long
-def test_processes_of_a_multiprocess_run_share_a_postgresql_landscape(
-    tmp_path: Path, postgres: Postgres
-) -> None:
-    write_csv(tmp_path / "in.csv", ["id", "text"], [[index, f"row-{index}."] for index in range(ROWS)])
-    url = postgres.ready()
-    project = Project(tmp_path, url)
-    with FakeModelServer() as server:
-        declaration = mood_pipeline(server.base_url)
-        project.declare({**declaration, "execution": {"executor": "multiprocess"}})
-        result: dg.JobExecutionResult = project.run()
-        assert result.success
-        assert server.stats().requests == ROWS
-    assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(ROWS,)]
-    processes = {event.pid for event in result.all_events if event.is_step_success}
-    assert len(processes) > 1
-    postgres.take_back(url)

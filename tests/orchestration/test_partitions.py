@@ -71,15 +71,13 @@ def _rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def _findings(folder: Path) -> dict[str | None, list[str]]:
     """What `verify` has to say of each partition's run."""
-    runs = [run_id for (run_id,) in _rows(folder, "SELECT run_id FROM runs")]
+    found = {}
     database = Database(f"sqlite:///{folder / 'landscape.db'}")
-    reports = [verify_run(database, find_run(database, run), now=SystemClock().now()) for run in runs]
+    for run_id, key in _rows(folder, "SELECT run_id, partition_key FROM runs"):
+        report = verify_run(database, find_run(database, run_id), now=SystemClock().now())
+        found[key] = [finding.what for check in report.checks for finding in check.findings]
     database.dispose()
-    return {
-        report.run.partition_key: [finding.what for check in report.checks for finding in check.findings]
-        for report in reports
-        if report.run is not None
-    }
+    return found
 
 
 def test_shards_give_the_rows_of_one_run_each_once_with_their_numbers(

@@ -70,20 +70,17 @@ def _run(project: Project, key: str) -> bool:
     return project.run(partition=key).success
 
 
-def _findings(project: Project) -> dict[str, list[str]]:
+def _findings(project: Project) -> dict[tuple[str, str | None], list[str]]:
+    """What `verify` has to say of each run, by pipeline and partition."""
+    found = {}
     database = Database(project.landscape_url)
     try:
-        runs = [run_id for (run_id,) in project.query("SELECT run_id FROM runs")]
-        reports = [verify_run(database, find_run(database, run), now=SystemClock().now()) for run in runs]
+        for run_id, pipeline, key in project.query("SELECT run_id, pipeline, partition_key FROM runs"):
+            report = verify_run(database, find_run(database, run_id), now=SystemClock().now())
+            found[pipeline, key] = [finding.what for check in report.checks for finding in check.findings]
     finally:
         database.dispose()
-    return {
-        f"{report.run.pipeline} {report.run.partition_key}": [
-            finding.what for check in report.checks for finding in check.findings
-        ]
-        for report in reports
-        if report.run is not None
-    }
+    return found
 
 
 @pytest.mark.long
@@ -96,7 +93,8 @@ def test_four_shards_at_once_give_the_rows_of_one_run_in_its_order(project: Proj
     with ProcessPoolExecutor(len(KEYS), mp_context=forked) as processes:
         assert all(processes.map(partial(_run, project), KEYS))
 
-    assert _findings(project) == {"whole None": [], **{f"parted {key}": [] for key in KEYS}}
+    runs: list[tuple[str, str | None]] = [("whole", None), *(("parted", key) for key in KEYS)]
+    assert _findings(project) == {run: [] for run in runs}
 
     small = [project.jsonl(f"parted/{key}/small.jsonl") for key in KEYS]
     large = [project.csv(f"parted/{key}/large.csv") for key in KEYS]
