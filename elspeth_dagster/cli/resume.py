@@ -45,7 +45,8 @@ def execute(options: argparse.Namespace) -> int:
     database_at(settings.landscape_url).dispose()  # a resume makes no Landscape
     with writable_landscape(settings) as database:
         run = find_run(database, options.run)
-        from elspeth_dagster.orchestration.launch import FILE_TAG, dagster_instance, resume  # noqa: PLC0415 - slow
+        from elspeth_dagster.orchestration.launch import dagster_instance, resume  # noqa: PLC0415 - slow
+        from elspeth_dagster.orchestration.lineage import FILE_TAG  # noqa: PLC0415 - slow
 
         with dagster_instance(settings.dagster_home) as instance:
             latest = _ended_run(instance, database, run, settings)

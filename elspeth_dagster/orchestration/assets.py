@@ -107,8 +107,7 @@ def _results(
     keys, options = asset_keys(pipeline, node), pipeline.head.dagster.checks
     for port, key in zip(ports, keys, strict=True):
         for partition, report in reports.items():
-            metadata = materialization_metadata(report, port=port)
-            metadata["elspeth/story"] = dg.MetadataValue.md(story(pipeline, node, report))
+            metadata = materialization_metadata(report, port=port, story=story(pipeline, node, report))
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
         checks = [check_results(node, keys, key, report, options) for report in reports.values()]
         only = next(iter(reports.values())) if len(reports) == 1 else None

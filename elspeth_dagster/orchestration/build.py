@@ -11,6 +11,7 @@ from elspeth_dagster.orchestration.doubts import tell_doubts, told_already
 from elspeth_dagster.orchestration.executors import executor_of
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import op_name
+from elspeth_dagster.orchestration.lineage import FILE_TAG
 from elspeth_dagster.orchestration.resources import LANDSCAPE_KEY, LandscapeResource
 from elspeth_dagster.orchestration.runs_sensor import runs_sensor
 from elspeth_dagster.orchestration.watch import watch_sensor
@@ -81,7 +82,7 @@ def pipeline_job(pipeline: Pipeline) -> Any:
 def _tags(pipeline: Pipeline) -> dict[str, str]:
     """What finds the declaration again when a run is to be resumed."""
     file = pipeline.places.file
-    return {"elspeth/pipeline": pipeline.name} | ({} if file is None else {"elspeth/file": str(file)})
+    return {"elspeth/pipeline": pipeline.name} | ({} if file is None else {FILE_TAG: str(file)})
 
 
 def run_config(pipeline: Pipeline, *, limit: int | None) -> dict[str, object]:

@@ -21,12 +21,10 @@ from elspeth_dagster.landscape.url import url_secrets
 from elspeth_dagster.model.clock import new_id
 from elspeth_dagster.orchestration.build import run_config
 from elspeth_dagster.orchestration.launched import Ended, Launched, StepFailure
+from elspeth_dagster.orchestration.lineage import FILE_TAG
 from elspeth_dagster.orchestration.liveness import PROCESS_TAG, own_process
 from elspeth_dagster.orchestration.resources import LANDSCAPE_VARIABLE
 from elspeth_dagster.pipeline import Pipeline
-
-FILE_TAG: Final = "elspeth/file"
-"""The declaration's file: a resume loads it again."""
 
 LAUNCH_TAG: Final = "elspeth/launch"
 """One launch, so that its Dagster run is found even if the launch itself was broken off."""

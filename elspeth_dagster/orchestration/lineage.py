@@ -8,6 +8,10 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from elspeth_dagster.model.outcome import RunStatus
+from elspeth_dagster.pipeline import Pipeline
+
+FILE_TAG = "elspeth/file"
+"""The declaration's file: a resume loads it again."""
 
 CONTINUES_TAGS = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 """A run with one of these goes on with its parent's work; any other re-execution is a run of its own."""
@@ -49,9 +53,11 @@ def launched_by(run: DagsterRun) -> str | None:
     return None
 
 
-def run_tags(pipeline: str, run_id: str, partition: str | None) -> dict[str, str]:
-    """What a Dagster run is found by in the runs' list."""
-    tags = {"elspeth/run_id": run_id, "elspeth/pipeline": pipeline}
+def run_tags(pipeline: Pipeline, run_id: str, partition: str | None) -> dict[str, str]:
+    """What a Dagster run is found by in the runs' list, and what a resume on the command line loads again."""
+    tags = {"elspeth/run_id": run_id, "elspeth/pipeline": pipeline.name}
+    if pipeline.places.file is not None:
+        tags[FILE_TAG] = str(pipeline.places.file)
     return tags if partition is None else {**tags, "elspeth/partition": partition}
 
 

@@ -26,10 +26,14 @@ _PLOTTED_STATS = ("capacity_retries", "max_concurrent_reached", "peak_delay_ms",
 _PLOTTED_METRICS = ("rows_per_second", "latency_p50_ms", "latency_p95_ms", "buffer_wait_p95_ms")
 
 
-def materialization_metadata(report: NodeReport, *, port: str | None) -> dict[str, Any]:
-    """The metadata of one asset of a node; ``port`` names it where the node has several."""
+def materialization_metadata(report: NodeReport, *, port: str | None, story: str) -> dict[str, Any]:
+    """The metadata of one asset of a node, in the order in which a page shows it.
+
+    ``port`` names the asset where the node has several; ``story`` is Markdown.
+    """
     tally = report.tally
     metadata: dict[str, Any] = {
+        "elspeth/story": dg.MetadataValue.md(story),
         "dagster/row_count": _row_count(report, port),
         **seal_metadata(report.handle.run_id, [report.seal]),
         "elspeth/rows_in": tally.rows_in,
@@ -147,7 +151,7 @@ def _joins(report: NodeReport) -> dict[str, Any]:
         "elspeth/merge_strategy": joins.merge_strategy,
         "elspeth/rows_late": report.tally.rows_late,
         "elspeth/merges_failed": joins.failed,
-        "elspeth/branches_lost": dg.MetadataValue.json(joins.losses()),
+        "elspeth/branches_lost": dg.MetadataValue.json(joins.losses()) if joins.lost else "none",
     }
     if joins.orders:
         records = [

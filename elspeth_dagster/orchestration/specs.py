@@ -95,10 +95,17 @@ def _kinds(pipeline: Pipeline, node: Node) -> set[str]:
 
 def _description(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> str:
     """The author's words, else what such a node does; and for a port, which rows it is."""
-    said = node.config.description or f"{_WHAT.get(node.role) or _WHAT.get(node.kind, 'Decides about rows')}."
+    said = node.config.description or f"{_what(node)}."
     if len(key.path) > len((pipeline.name, node.node_id)):
         return f"{said}\n\nThe rows that leave by `{key.path[-1]}`."
     return said
+
+
+def _what(node: Node) -> str:
+    what = _WHAT.get(node.role) or _WHAT.get(node.kind, "Decides about rows")
+    path = getattr(node.config, "path", None)
+    where = {"source": "from", "sink": "to"}.get(node.role)
+    return what if path is None or where is None else f"{what} {where} `{path}`"
 
 
 def _lineage(pipeline: Pipeline, node: Node) -> dict[str, Any]:

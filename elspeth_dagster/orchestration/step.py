@@ -128,7 +128,7 @@ def _run(
         models={name: resource.settings() for name, resource in resources.items()},
         changes=changes_of(pipeline, context.run.run_config),
     )
-    _tag(context, run_tags(pipeline.name, identity.run_id, identity.partition_key))
+    _tag(context, run_tags(pipeline, identity.run_id, identity.partition_key))
     with landscape.session() as (database, writer):
         engine = Engine(
             database=database,

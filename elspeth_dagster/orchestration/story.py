@@ -1,64 +1,104 @@
-"""A materialization in a few sentences, for whoever opens the asset's page and asks what happened."""
+"""A materialization in a few lines, for whoever opens the asset's page and asks what happened.
+
+Short ones: on a laptop the page shows some fifty characters beside the names of its metadata, and cuts the rest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
 from elspeth_dagster.pipeline import Node, Pipeline, Port
 
 if TYPE_CHECKING:
+    from elspeth_dagster.runtime.join_tally import JoinTally
     from elspeth_dagster.runtime.node_run import NodeReport
+
+CODES_MAX: Final = 3
+"""Codes of failed rows in a story; the table of failures has more."""
 
 
 def story(pipeline: Pipeline, node: Node, report: NodeReport) -> str:
     """Markdown: what came, what was done, what went wrong, and where to read on."""
-    return "\n\n".join([" ".join(_sentences(node, report)), *_went(pipeline, node, report), _further(report)])
+    facts = [*_asked(report), *_joined(report), *_batched(report), *_failed(node, report)]
+    lines = "\n".join(f"- {fact}" for fact in [*facts, *_went(pipeline, node, report)])
+    return "\n\n".join(part for part in (_what(node, report), lines, *_further(report)) if part)
 
 
-def _sentences(node: Node, report: NodeReport) -> Iterator[str]:
+def _what(node: Node, report: NodeReport) -> str:
     tally, seconds = report.tally, report.seconds
-    pace = f" ({tally.rows_in / seconds:,.3g} rows/s)" if seconds > 0 and tally.rows_in else ""
+    pace = f" ({_pace(tally.rows_in / seconds)} rows/s)" if seconds > 0 and tally.rows_in else ""
     verb = {"source": "read", "sink": "written"}.get(node.role, "decided")
-    yield f"**{_rows(tally.rows_in)} {verb}** in {_seconds(seconds)}{pace}."
+    return f"**{_count(tally.rows_in, 'row')} {verb}** in {_seconds(seconds)}{pace}."
+
+
+def _asked(report: NodeReport) -> Iterator[str]:
+    tally = report.tally
     if tally.rows_reused:
-        yield f"{_rows(tally.rows_reused)} took over answers that an earlier execution paid for."
+        yield f"{_count(tally.rows_reused, 'row')} took over answers paid for before"
     usage = tally.usage()
-    if usage is not None:
-        answered = tally.calls.get("answered", 0)
-        cost = "" if tally.cost_usd is None else f", ${float(tally.cost_usd):,.4f}"
-        yield (
-            f"{answered:,} answers ({tally.prompt_tokens:,} tokens in, {tally.completion_tokens:,} out{cost}); "
-            f"half of them within {report.tally.latency_ms.percentile(0.5) or 0:,.0f} ms."
-        )
-    if tally.failures:
-        worst = ", ".join(f"{count:,} x `{code}`" for code, count in tally.failures.most_common(3))
-        name = "do not fit the columns" if node.role == "source" else "failed"
-        yield f"**{_rows(tally.rows_failed)} {name}**: {worst}."
+    if usage is None:
+        return
+    within = tally.latency_ms.percentile(0.5) or 0
+    yield f"{_count(tally.calls.get('answered', 0), 'answer')}, half of them within {within:,.0f} ms"
+    cost = "" if tally.cost_usd is None else f", ${float(tally.cost_usd):,.4f}"
+    yield f"{tally.prompt_tokens:,} tokens in, {tally.completion_tokens:,} out{cost}"
+
+
+def _joined(report: NodeReport) -> Iterator[str]:
+    joins: JoinTally | None = report.tally.joins
+    if joins is None:
+        return
+    yield f"{_count(joins.merged, 'row')} made of them, by `{joins.policy}` and `{joins.merge_strategy}`"
+    if joins.orders:
+        order, count = joins.orders.most_common(1)[0]
+        yield f"mostly `{order}`: {count:,} of {joins.orders.total():,}"
+        waited_ms = joins.wait_ms.percentile(0.5)
+        yield f"half of them waited at most {waited_ms or 0:,.0f} ms for it"
+    for branch, why in sorted(joins.lost.items()):
+        yield f"`{branch}` is missing from {_count(why.total(), 'row')}: {', '.join(sorted(why))}"
+
+
+def _batched(report: NodeReport) -> Iterator[str]:
+    for one in report.batches:
+        batches = _count(one.batches, "batch", "batches")
+        yield f"{batches} by `{one.trigger.value}`, of {_count(one.members_max, 'row')} at most"
+
+
+def _failed(node: Node, report: NodeReport) -> Iterator[str]:
+    tally = report.tally
+    if not tally.failures:
+        return
+    name = "do not fit the columns" if node.role == "source" else "failed"
+    worst = [f"{count:,} x `{code}`" for code, count in tally.failures.most_common(CODES_MAX)]
+    said = f"**{_count(tally.rows_failed, 'row')} {name}**:"
+    yield f"{said} {worst[0]}." if len(worst) == 1 else "\n  - ".join([said, *worst])
 
 
 def _went(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[str]:
     """Where the rows went, a line a port."""
     if report.artifact is not None:
-        yield f"In `{report.artifact.name}`, sha256 `{report.artifact.sha256.hex()[:12]}`."
+        yield f"in `{report.artifact.name}`, sha256 `{report.artifact.sha256.hex()[:12]}`"
         return
-    lines = []
     for port, count in sorted(report.balance.by_port.items()):
         takers = ", ".join(f"`{name}`" for name in pipeline.takers(Port(node.node_id, port)))
         if takers and (count or port not in {ERROR_PORT, INVALID_PORT}):
-            lines.append(f"- {_rows(count)} to {takers}")
-    if lines:
-        yield "\n".join(lines)
+            yield f"{_count(count, 'row')} to {takers}"
 
 
-def _further(report: NodeReport) -> str:
+def _further(report: NodeReport) -> Iterator[str]:
     key = report.handle.run_key
-    return f"`elspeth-dagster explain {key} --row 0` tells one row's way; `elspeth-dagster verify {key}` checks all."
+    yield f"One row's way: `elspeth-dagster explain {key} --row 0`"
+    yield f"Check it all: `elspeth-dagster verify {key}`"
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+def _count(count: int, one: str, many: str | None = None) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
+def _pace(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"  # noqa: PLR2004 - three digits
 
 
 def _seconds(seconds: float) -> str:

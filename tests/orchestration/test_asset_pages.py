@@ -17,6 +17,8 @@ METADATA_MAX = 30
 EVENTS_MAX = 50
 DAY_LINES = 28
 """What a node that takes a whole day tells of its progress."""
+STORY_CHARS_MAX = 60
+"""Of Markdown; some of them are marks that the page does not show. More would be cut."""
 ROWS = 40
 
 
@@ -51,6 +53,7 @@ def test_a_page_has_description_kinds_owner_tags_and_the_line_of_yaml(project: P
     lines = project.declaration.read_text().splitlines()
     assert lines[reference.line_number - 1].strip() == "judge:"
     assert "leave by `angry`" in (specs(project)["triage/angry"].description or "")
+    assert specs(project)["angry"].description == "Writes rows to `out/angry.csv`."
 
 
 def test_columns_know_what_they_are_made_of(project: Project) -> None:
@@ -123,6 +126,9 @@ def test_a_materialization_tells_its_story_plots_its_numbers_and_costs_few_event
     assert "- 39 rows to `triage`" in str(story.value)
     for metadata in pages.values():
         assert len(metadata) <= METADATA_MAX
+        assert next(iter(metadata)) == "elspeth/story"  # a page shows them in this order
+        lines = str(metadata["elspeth/story"].value).splitlines()
+        assert max(map(len, lines)) <= STORY_CHARS_MAX
     by_step: dict[str, int] = {}
     with project.instance() as instance:
         for entry in instance.all_logs(result.run_id):
