@@ -5,7 +5,7 @@
     ElspethError
     +-- DeclarationError        a pipeline's declaration has mistakes (all of them at once)
     +-- LaunchError             the declaration is right, but the run cannot start
-    |   +-- MissingSecretError  an environment variable that a model needs is not set
+    |   +-- MissingSecretError  an environment variable that a model or database needs is not set
     |   +-- AlreadyRunningError another live run holds this pipeline and partition
     |   +-- ConfigChangedError  a resumed run's declaration decides differently than before
     +-- NotJSONError            a value that canonical JSON cannot hold, with its field
@@ -79,7 +79,7 @@ class LaunchError(ElspethError):
 
 
 class MissingSecretError(LaunchError):
-    """An environment variable that a model needs is not set."""
+    """An environment variable that a model or a database needs is not set."""
 
     code = "missing_secret"
 

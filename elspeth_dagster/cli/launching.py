@@ -31,6 +31,7 @@ from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import RunStatus
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.asking import asking
+from elspeth_dagster.nodes.database import unset_variables
 from elspeth_dagster.orchestration.launched import Ended, Launched
 from elspeth_dagster.pipeline import Pipeline
 from elspeth_dagster.pipeline.graph import SOURCE
@@ -70,9 +71,14 @@ def writable_landscape(settings: Settings) -> Iterator[Database]:
 
 
 def missing_keys(pipeline: Pipeline) -> list[MissingSecretError]:
-    """What is wrong with the keys of the models that the pipeline calls, each variable once."""
+    """What is wrong with the variables of models and databases that the pipeline needs, each once."""
     found: dict[str, MissingSecretError] = {}
     for node in pipeline.nodes.values():
+        for name in unset_variables(node.config):
+            what, where = f"The environment variable {name} is not set.", f"{node.role} {node.node_id!r}"
+            found.setdefault(
+                what, MissingSecretError(what, where=where, hint=f"put the database's URL into {name}")
+            )
         llm = asking(node.config)
         settings = None if llm is None else pipeline.model(llm.model)
         if settings is None:

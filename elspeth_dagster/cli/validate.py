@@ -14,6 +14,7 @@ from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.asking import asking, pool_of
 from elspeth_dagster.nodes.coalesce import CoalesceConfig
+from elspeth_dagster.nodes.database import DatabaseConfig
 from elspeth_dagster.nodes.gate import GateConfig
 from elspeth_dagster.nodes.sink import FileSinkConfig
 from elspeth_dagster.nodes.source import AssetSourceConfig, FileSourceConfig
@@ -69,6 +70,9 @@ def _facts(pipeline: Pipeline, node: Node) -> list[tuple[str, str]]:
         facts.append(("asset", safe("/".join(config.asset))))
     elif isinstance(config, FileSourceConfig | FileSinkConfig):
         facts.append(("file", safe(config.path)))
+    elif isinstance(config, DatabaseConfig):
+        facts.append(("database", safe(config.url or f"the URL in {config.url_env}")))
+        facts.append(("reads" if node.role == "source" else "writes", safe(config.where())))
     if isinstance(config, AggregateConfig):
         facts.append(("batches", safe(_batches(config))))
     if (llm := asking(config)) is not None:

@@ -131,6 +131,10 @@ class NodeConfig(BaseModel):
         """Whether the same row always gets the same decision, in the Landscape's word."""
         return self.determinism
 
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that it cannot run without, by name."""
+        return ()
+
     def sources(self) -> tuple[str, ...]:
         """The steps and ports that it takes rows from, as they are written."""
         return ()

@@ -25,6 +25,7 @@ from elspeth_dagster.nodes.source import (
     JsonlSourceConfig,
     SourceConfig,
 )
+from elspeth_dagster.nodes.sql_source import SqlSourceConfig
 
 Config = TypeVar("Config", bound=NodeConfig)
 
@@ -43,6 +44,7 @@ _OWN_SOURCES: Mapping[str, type[SourceConfig]] = {
     "csv": CsvSourceConfig,
     "jsonl": JsonlSourceConfig,
     "parquet": ParquetSourceConfig,
+    "sql": SqlSourceConfig,
     "asset": AssetSourceConfig,
 }
 _OWN_SINKS: Mapping[str, type[SinkConfig]] = {

@@ -20,8 +20,9 @@ def redactor_for(
 ) -> Redactor:
     """A redactor of everything secret that this process may come across. ``keys`` are known otherwise."""
     names = {*_variables(dict(pipeline.spec)), *_model_variables(pipeline)}
-    values = (environ.get(name, "").strip() for name in names)
-    return Redactor([*keys, *values, *url_secrets(landscape_url), *_proxy_passwords(environ)])
+    values = [environ.get(name, "").strip() for name in names]
+    in_urls = [secret for url in (landscape_url, *values) for secret in url_secrets(url)]
+    return Redactor([*keys, *values, *in_urls, *_proxy_passwords(environ)])
 
 
 def is_told(error: BaseException, redactor: Redactor) -> bool:

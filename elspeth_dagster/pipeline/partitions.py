@@ -12,6 +12,7 @@ from typing import Final
 from elspeth_dagster.model.shard import Shard, shard_of_key
 from elspeth_dagster.nodes.base import Mistake
 from elspeth_dagster.nodes.sink import FileSinkConfig
+from elspeth_dagster.nodes.sql_source import SqlSourceConfig
 from elspeth_dagster.pipeline.partition_spec import Partitions
 from elspeth_dagster.pipeline.parts import Parts
 from elspeth_dagster.pipeline.spec import Head
@@ -39,6 +40,9 @@ def partition_mistakes(head: Head, parts: Parts) -> Iterator[Mistake]:
         yield from _watch_mistakes(head.partitions, head.watch, source_path)
     if source_path is not None and PLACEHOLDER in source_path and head.division is None:
         yield Mistake(("source", "path"), f"It holds {PLACEHOLDER}, but the pipeline has no `partitions`.")
+    source = parts.source.config
+    if isinstance(source, SqlSourceConfig) and source.takes_partition() and head.division is None:
+        yield Mistake(("source", "query"), f"It holds {PLACEHOLDER}, but the pipeline has no `partitions`.")
     for part in parts.sinks.values():
         path = part.text("path")
         if path is not None and isinstance(part.config, FileSinkConfig):

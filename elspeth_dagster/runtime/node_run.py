@@ -10,6 +10,7 @@ from elspeth_dagster.errors import (
     ElspethError,
     FenceLostError,
     LandscapeError,
+    MissingSecretError,
     ModelUnusableError,
     NodeStoppedError,
 )
@@ -35,7 +36,8 @@ from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
 from elspeth_dagster.nodes.asking import asking
-from elspeth_dagster.pipeline.graph import Pipeline
+from elspeth_dagster.nodes.database import unset_variables
+from elspeth_dagster.pipeline.graph import Node, Pipeline
 from elspeth_dagster.runtime.garbage import old_objects_left_alone
 from elspeth_dagster.runtime.handover import adopt, hand_on
 from elspeth_dagster.runtime.interrupt import Stop
@@ -112,6 +114,7 @@ def run_node(
     node = pipeline.nodes[node_id]
     if (llm := asking(node.config)) is not None:
         engine.model_of(llm.model)  # a missing key is told before anything is begun
+    _refuse_unset_variables(node)
     scope = scope_of(
         engine.database, pipeline, run_id=run.run_id, partition_key=run.partition_key, selected=run.selected
     )
@@ -146,6 +149,15 @@ def run_node(
             return _run(work, engine.on_seal)
     finally:
         engine.writer.watch(None)
+
+
+def _refuse_unset_variables(node: Node) -> None:
+    if unset := unset_variables(node.config):
+        raise MissingSecretError(
+            f"The environment variable {unset[0]} is not set.",
+            where=f"{node.role} {node.node_id!r}",
+            hint=f"put the database's URL into {unset[0]}",
+        )
 
 
 def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> ExecutionHandle:

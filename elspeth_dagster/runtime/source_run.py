@@ -6,6 +6,7 @@ Ids are those of the record's place, salts are drawn once: reading the same file
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
 from itertools import islice
 from typing import Protocol
 
@@ -41,8 +42,17 @@ def run_source(work: Work, config: SourceConfig) -> None:
     reading = config.reading(
         work.pipeline.home, partition=work.handle.partition_key, run_id=work.handle.run_id
     )
-    reader = config.reader()
-    digest = hashlib.sha256()
+    try:
+        digest = _read(work, config, reading)
+    finally:
+        if isinstance(reading.records, Generator):
+            reading.records.close()  # here and now: a database's connection belongs to this thread
+    work.read_from = ReadFrom(reading.uri, reading.path, digest)
+
+
+def _read(work: Work, config: SourceConfig, reading: Reading) -> bytes:
+    """Read and record; gives the hash of what all rows hold."""
+    reader, digest = config.reader(), hashlib.sha256()
     shard = shard_of(work.pipeline.head.division, work.handle.partition_key)
     records = (
         record for record in islice(reading.records, work.limit) if shard is None or shard.takes(record.index)
@@ -57,7 +67,7 @@ def run_source(work: Work, config: SourceConfig) -> None:
         work.submit(unit)
     work.flush()
     earlier.refuse_shrunk(count)
-    work.read_from = ReadFrom(reading.uri, reading.path, digest.digest())
+    return digest.digest()
 
 
 class _Earlier:
