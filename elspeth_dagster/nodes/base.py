@@ -142,7 +142,12 @@ class NodeConfig(BaseModel):
     def decision(self, home: Home) -> dict[str, JSON]:
         """What can change this node's decisions, as JSON: its config hash stands on it."""
         _ = home
-        return self.model_dump(mode="json", by_alias=True, exclude=set(self.operational | {"kind"}))
+        made: dict[str, JSON] = self.model_dump(
+            mode="json", by_alias=True, exclude=set(self.operational | {"kind"})
+        )
+        if isinstance(made.get("from"), str):  # as a list of one
+            made["from"] = [made["from"]]
+        return made
 
     def operational_values(self) -> dict[str, JSON]:
         """What cannot, as JSON: recorded for each attempt."""

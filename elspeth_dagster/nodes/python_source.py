@@ -2,14 +2,17 @@
 
 A changed threshold or helper decides as differently as a changed function. The text is followed statically, so that
 the hash is the same in every process and whatever the module did when it was imported. Installed packages are not
-followed; what a name is bound to by other means than a statement of the module is not seen.
+followed; what a name is bound to by other means than a statement of the module is not seen. Comments and blank lines
+decide nothing.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +61,7 @@ def _source_of(module: ModuleType) -> _Source | None:
 class _Source:
     """One module's text and its top-level statements."""
 
-    lines: list[str]
+    lines: list[str | None]
     body: list[ast.stmt]
     is_package: bool
 
@@ -67,8 +70,8 @@ class _Source:
         try:
             text = file.read_bytes()
             body = ast.parse(text).body
-            lines = text.decode("utf-8-sig", "replace").splitlines()
-        except (OSError, SyntaxError, ValueError):
+            lines = _without_comments(text)
+        except (OSError, SyntaxError, ValueError, tokenize.TokenError):
             return None
         return cls(lines, body, file.name == "__init__.py")
 
@@ -81,7 +84,25 @@ class _Source:
     def text(self, statement: ast.stmt) -> str:
         decorators = getattr(statement, "decorator_list", [])
         first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-        return "\n".join(self.lines[first - 1 : statement.end_lineno])
+        lines = self.lines[first - 1 : statement.end_lineno]
+        return "\n".join(line for line in lines if line is not None)
+
+
+def _without_comments(text: bytes) -> list[str | None]:
+    """The lines of ``text``; None where there is nothing but a comment, or nothing."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
+    whole = io.StringIO(text.decode(encoding, "replace"), newline=None).read()
+    there = whole.split("\n")
+    lines: list[str | None] = [*there]
+    for token in tokenize.generate_tokens(io.StringIO(whole).readline):
+        if token.type in {tokenize.COMMENT, tokenize.NL}:
+            at, column = token.start[0] - 1, token.start[1]
+            before = there[at][:column]
+            if not before.strip():
+                lines[at] = None
+            elif token.type == tokenize.COMMENT:
+                lines[at] = before.rstrip()
+    return lines
 
 
 def _has_a_say_in(statement: ast.stmt) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import dagster as dg
 
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
+from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import AssetSourceConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
@@ -18,6 +19,9 @@ from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.column_types import Types
 
 CODE_VERSION_CHARS: Final = 12
+
+_SAYS_NOTHING: Final = frozenset({"description", "allow_outside"})
+"""Keys of a sink that change nothing about what it writes."""
 
 _KIND_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "csv": ("csv", "file"),
@@ -75,9 +79,12 @@ def quiet_about_beta() -> Iterator[None]:
 
 
 def code_version(node: Node) -> str:
-    """Changes when, and only when, the node may decide differently."""
-    decision = canonical_bytes({"kind": node.kind, **node.decision})
-    return plain_hash(decision).hex()[:CODE_VERSION_CHARS]
+    """Changes when, and only when, the node may decide differently, or a sink write something else, or elsewhere."""
+    does: dict[str, JSON] = {"kind": node.kind, **node.decision}
+    if node.role == "sink":
+        said = node.config.operational_values().items()
+        does |= {key: value for key, value in said if key not in _SAYS_NOTHING}
+    return plain_hash(canonical_bytes(does)).hex()[:CODE_VERSION_CHARS]
 
 
 def _deps(pipeline: Pipeline, node: Node) -> list[dg.AssetKey]:

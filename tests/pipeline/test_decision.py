@@ -151,6 +151,22 @@ def test_what_a_function_does_not_name_changes_nothing(load: Load, folder: Path)
     )
 
 
+def test_comments_and_blank_lines_of_a_function_change_nothing(load: Load, folder: Path) -> None:
+    rules = (
+        "LIMIT = 3\n\n\ndef judge(row):\n    text = '''# no\n\n  comment'''\n"
+        "    return {**row, 'big': row['id'] > LIMIT,\n            'text': text}\n"
+    )
+    before = _judged(load, folder, rules)
+    said = rules.replace("LIMIT = 3", "LIMIT = 3  # \u00e9nough").replace(
+        "    return", "\n    # then\n\n    return"
+    )
+
+    assert _judged(load, folder, said.replace("LIMIT,\n", "LIMIT,  # \f\n\n        # all\n")) == before
+    assert _judged(load, folder, said.replace("\n", "\r\n")) == before
+    assert _judged(load, folder, rules.replace("# no\n\n", "# no\n")) != before
+    assert _judged(load, folder, rules.replace("# no", "# yes")) != before
+
+
 def test_the_declared_determinism_changes_no_decision_and_is_told(load: Load, folder: Path) -> None:
     before = _judged(load, folder, _RULES)
 
