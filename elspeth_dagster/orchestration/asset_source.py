@@ -28,8 +28,12 @@ def source_inputs(node: Node) -> dict[str, dg.AssetIn]:
 
 
 @contextlib.contextmanager
-def with_table(pipeline: Pipeline, node: Node, inputs: Mapping[str, Any]) -> Iterator[Pipeline]:
+def with_table(
+    pipeline: Pipeline, node: Node, inputs: Mapping[str, Any], *, partition: str | None, of_run: int
+) -> Iterator[Pipeline]:
     """While inside, the pipeline whose source reads what Dagster loaded; any other node's pipeline is as it is.
+
+    ``partition`` is the one that is worked on, of ``of_run`` in this Dagster run.
 
     Raises:
         SourceError: it is no table, lacks a column, or holds what no row can.
@@ -40,10 +44,34 @@ def with_table(pipeline: Pipeline, node: Node, inputs: Mapping[str, Any]) -> Ite
         return
     with tempfile.TemporaryDirectory(prefix="elspeth-") as folder:
         path = Path(folder) / "table.jsonl"
+        tables = _tables(inputs[INPUT], partition, is_divided=of_run > 1 and not _has_shards(pipeline))
         with path.open("wb") as file:
-            file.writelines(_lines(config, inputs[INPUT]))
+            for table in tables:
+                file.writelines(_lines(config, table))
         at_hand = replace(node, config=config.model_copy(update={"path": str(path)}))
         yield replace(pipeline, nodes={**pipeline.nodes, SOURCE: at_hand})
+
+
+def _has_shards(pipeline: Pipeline) -> bool:
+    return pipeline.head.division is not None and pipeline.head.division.shards is not None
+
+
+def _tables(loaded: Any, partition: str | None, *, is_divided: bool) -> list[Any]:
+    """The tables of one partition: of an asset with partitions, Dagster may load several at once, by their keys.
+
+    Its partition of the same key, else all that Dagster says this one is made of.
+    """
+    if not isinstance(loaded, Mapping):
+        return [loaded]
+    if partition in loaded:
+        return [loaded[partition]]
+    if is_divided:
+        raise SourceError(
+            f"Which partitions of the asset belong to partition {partition!r} is not known: the run has several.",
+            where=f"partitions {', '.join(map(str, list(loaded)[:5]))}",
+            hint="write `backfill: multi_run` under `partitions:`, one run for each",
+        )
+    return list(loaded.values())
 
 
 def _lines(config: AssetSourceConfig, table: Any) -> Iterator[bytes]:

@@ -88,8 +88,10 @@ def _run(
     from elspeth_dagster.orchestration.step import run_in_step  # noqa: PLC0415
 
     keys = context.partition_keys if context.assets_def.partitions_def else [None]
-    with with_table(pipeline, node, inputs) as at_hand:
-        reports = {key: run_in_step(context, at_hand, node, partition=key) for key in keys}
+    reports = {}
+    for key in keys:
+        with with_table(pipeline, node, inputs, partition=key, of_run=len(keys)) as at_hand:
+            reports[key] = run_in_step(context, at_hand, node, partition=key)
     yield from _results(context, pipeline, node, reports)
 
 

@@ -152,6 +152,62 @@ def test_what_was_never_materialized_is_named(project: Project) -> None:
     assert "'judge' was never materialized: there are no rows to take from it." in str(said[0])
 
 
+FORKED = {
+    "name": "moods",
+    "source": {"kind": "csv", "path": "in.csv", "columns": {"id": "str", "text": "str"}},
+    "steps": {
+        "split": {"kind": "fork", "from": "source", "branches": ["a", "b"]},
+        "one": {"kind": "map", "from": "split.a", "set": {"x": "1"}},
+        "two": {"kind": "map", "from": "split.b", "set": {"y": "2"}},
+        "joined": {"kind": "coalesce", "from": {"a": "one", "b": "two"}},
+    },
+    "sinks": {"out": {"kind": "csv", "from": "joined", "path": "out/joined.csv"}},
+}
+
+
+def refusals(result: dg.JobExecutionResult) -> list[str]:
+    return [
+        str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure and event.step_failure_data.user_failure_data
+    ]
+
+
+def some(project: Project, *paths: str) -> dg.JobExecutionResult:
+    return project.run(select=[dg.AssetKey(["moods", *path.split("/")]) for path in paths])
+
+
+def test_a_join_without_its_fork_is_refused_and_the_branch_that_is_missing_named(project: Project) -> None:
+    project.declare(FORKED)
+    assert project.run().success
+    first = project.query("SELECT count(*) FROM runs")
+
+    for chosen, missing in ((["joined", "out"], "one"), (["one", "joined", "out"], "split")):
+        result = some(project, *chosen)
+        assert not result.success
+        (said,) = refusals(result)
+        assert f"'joined' joins the branches of a fork, and '{missing}' is not selected." in said
+        assert "next:  select everything from the fork to the join" in said
+    assert project.query("SELECT count(*) FROM runs") == first
+
+
+def test_a_join_with_its_fork_and_what_comes_behind_it_are_parts_that_run(project: Project) -> None:
+    project.declare(FORKED)
+    assert project.run().success
+    before = (project.folder / "out" / "joined.csv").read_bytes()
+    (project.folder / "out" / "joined.csv").unlink()
+
+    behind = some(project, "out")
+    assert behind.success
+    assert (project.folder / "out" / "joined.csv").read_bytes() == before
+
+    whole = some(project, "split/a", "split/b", "one", "two", "joined")
+    assert whole.success
+    assert counts(project, whole.run_id) == {"forked": ROWS, "coalesced": 2 * ROWS, "handed_on": ROWS}
+    for part in (behind, whole):
+        assert main(["verify", part.run_id[:8], "--landscape", project.landscape_url]) == 0
+
+
 def _plain(row: dict[str, object]) -> dict[str, object]:
     error = row["_error"]
     assert isinstance(error, dict)
