@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import runpy
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,23 @@ def test_a_table_asset_feeds_a_pipeline_whose_rows_and_sink_feed_a_report(tmp_pa
     assert everything["day"].tolist()[0] == dt.date(2026, 1, 1)
     assert everything["ok"].dtype == "boolean"
     assert (tmp_path / "out" / "bad.jsonl").read_text().count("\n") == 1  # its text is missing
+
+
+def test_the_example_of_the_docs_runs(tmp_path: Path) -> None:
+    folder = shutil.copytree(
+        Path(__file__).parents[2] / "docs" / "examples" / "neighbours", tmp_path / "here"
+    )
+    names = runpy.run_path(str(folder / "definitions.py"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = names["defs"].resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, run_config=QUIET)
+    assert result.success
+    assert (folder / "report.txt").read_text().splitlines() == [
+        "2 urgent of 652.50",
+        "1: Somebody paid with my card. Fraud!",
+        "3: My card is lost",
+    ]
+    assert (folder / "out" / "bad_rows.jsonl").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize(
