@@ -37,13 +37,16 @@ def pipeline_definitions(
     )
 
 
-def build_definitions(pipeline: Pipeline, *, landscape: LandscapeResource | None = None) -> dg.Definitions:
-    """Everything that a code location of just this pipeline needs.
+def build_definitions(
+    pipeline: Pipeline, *others: Pipeline, landscape: LandscapeResource | None = None
+) -> dg.Definitions:
+    """Everything that a code location of just these pipelines needs.
 
     Raises:
         LaunchError: the Landscape's URL is written out with a password in it.
     """
-    return dg.Definitions.merge(pipeline_definitions(pipeline), shared_definitions(landscape))
+    each = [pipeline_definitions(one) for one in (pipeline, *others)]
+    return dg.Definitions.merge(*each, shared_definitions(landscape))
 
 
 def shared_definitions(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import dagster as dg
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
@@ -46,6 +46,10 @@ def _told(description: str, *examples: Any) -> Any:
 def _verbatim(description: str, *examples: Any) -> Any:
     """The same for prompts and expressions: their double braces must not pass through Dagster's templating."""
     return dg.Resolver.passthrough(description=description, examples=list(examples))
+
+
+_FILES: Final = ("defs.yaml", "defs.yml", "component.yaml")
+"""What Dagster looks for, in its order."""
 
 
 @dg.scaffold_with(PipelineScaffolder)
@@ -134,9 +138,8 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
         Raises:
             DeclarationError: with every mistake and its line.
         """
-        return pipeline_definitions(
-            self.pipeline(Path(context.path)), asset_spec=self._checked_spec, execute=self.execute
-        )
+        pipeline = self.pipeline(Path(context.path), document=_document(context))
+        return pipeline_definitions(pipeline, asset_spec=self._checked_spec, execute=self.execute)
 
     def get_asset_spec(self, node: Node, spec: dg.AssetSpec) -> dg.AssetSpec:
         """The asset of ``node``, or of one of its ports, as Dagster gets it; by default as ``translation:`` says."""
@@ -147,10 +150,10 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
         _ = context, node
         yield from run()
 
-    def pipeline(self, base: Path) -> Pipeline:
-        """The checked pipeline; paths in it are relative to ``base``."""
+    def pipeline(self, base: Path, *, document: int | None = None) -> Pipeline:
+        """The checked pipeline, with paths relative to ``base``. ``document`` is its number in a file of several."""
         given = self.model_dump(exclude_none=True, exclude_unset=True, exclude={"translation"})
-        places, mistakes = _read(base)
+        places, mistakes = _read(base, document)
         return pipeline_from(given, base=base, places=places, known_mistakes=mistakes)
 
     def _checked_spec(self, node: Node, spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -167,10 +170,20 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
         return made
 
 
-def _read(base: Path) -> tuple[Places, list[Mistake]]:
+def _document(context: dg.ComponentLoadContext) -> int | None:
+    """Which document of its file the component is, where Dagster says so."""
+    place = getattr(context, "component_path", None)
+    key = getattr(place, "instance_key", None)
+    return key if isinstance(key, int) else None
+
+
+def _read(base: Path, document: int | None) -> tuple[Places, list[Mistake]]:
     """The lines of the component's own file, so that mistakes can name them, and what only its text shows."""
+    file = next((base / name for name in _FILES if (base / name).is_file()), None)
+    if file is None:  # a component that was made in Python
+        return Places(None), []
     try:
-        _, places, mistakes = read_yaml(base / "defs.yaml")
-    except DeclarationError:  # a component that was made in Python, or several in one file
+        _, places, mistakes = read_yaml(file, document=document)
+    except DeclarationError:
         return Places(None), []
     return places.below("attributes"), within(mistakes, "attributes")

@@ -74,8 +74,10 @@ def _below(lines: Mapping[DeclarationPath, int], key: str) -> dict[DeclarationPa
     return {path[1:]: line for path, line in lines.items() if path[:1] == (key,)}
 
 
-def read_yaml(path: Path) -> tuple[JSON, Places, list[Mistake]]:
+def read_yaml(path: Path, *, document: int | None = None) -> tuple[JSON, Places, list[Mistake]]:
     """The document of ``path``, its places, and mistakes such as a key written twice.
+
+    Of a file with several, ``document`` says which, counted from 0.
 
     Keys are what is written, also `no` and `on`, which YAML would read as false and true; dates stay text.
 
@@ -85,7 +87,7 @@ def read_yaml(path: Path) -> tuple[JSON, Places, list[Mistake]]:
     text = _text(path)
     tree = Tree()
     try:
-        value = tree.read(text)
+        value = tree.read(text, document=document)
     except yaml.YAMLError as error:
         line, problem = _yaml_problem(error, text)
         raise _unreadable(path, f"{path.name} is no YAML", f"{path.name}:{line}: {problem}") from error
@@ -121,6 +123,8 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be read"
+        if problem == "but found another document":
+            problem = "another document begins here: give each pipeline a file of its own"
         return mark.line + 1, f"{problem}."
     position = getattr(error, "position", 0)  # a character that YAML does not allow
     return text.count("\n", 0, position) + 1, str(error).splitlines()[0]

@@ -53,8 +53,8 @@ class Tree:
         self._values = 0
         self._flow_depth = 0
 
-    def read(self, text: str) -> JSON:
-        """The value of the document.
+    def read(self, text: str, *, document: int | None = None) -> JSON:
+        """The value of the document: the only one, or the one of this number, from 0.
 
         Raises:
             yaml.YAMLError: the text is no YAML.
@@ -65,7 +65,7 @@ class Tree:
         loader = _Loader(text)
         try:
             self._loader = loader
-            return self._value(loader.get_single_node(), ())
+            return self._value(loader.get_single_node() if document is None else _nth(loader, document), ())
         finally:
             loader.dispose()
 
@@ -147,6 +147,13 @@ class Tree:
             self.mistakes.append(Mistake(path, f"The value cannot be read: {str(error)[:_SHOWN_CHARS_MAX]}."))
             return None
         return value
+
+
+def _nth(loader: yaml.SafeLoader | yaml.CSafeLoader, document: int) -> yaml.Node | None:
+    node = None
+    for _ in range(document + 1):
+        node = loader.get_node() if loader.check_node() else None
+    return node
 
 
 def _refuse_depth(events: Iterable[yaml.Event]) -> None:

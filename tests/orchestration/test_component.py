@@ -16,11 +16,11 @@ import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
-from elspeth_dagster import LandscapeResource, PipelineComponent
+from elspeth_dagster import LandscapeResource, PipelineComponent, build_definitions
 from elspeth_dagster.errors import DeclarationError
 from elspeth_dagster.orchestration.scaffold_files import DECLARATION
 from elspeth_dagster.orchestration.scaffolding import PipelineScaffolder, pipeline_name
-from elspeth_dagster.pipeline import Node
+from elspeth_dagster.pipeline import Node, pipeline_from
 
 BIN = Path(sys.executable).parent
 TYPE = "elspeth_dagster.PipelineComponent"
@@ -239,6 +239,48 @@ class Moved(PipelineComponent):
 def test_an_asset_that_would_be_moved_away_from_its_edges_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="may not move assets"):
         build(Moved(**attributes(tmp_path)), tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.parse_obj_as:DeprecationWarning")  # Dagster's own
+@pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")
+@pytest.mark.parametrize("name", ["defs.yaml", "defs.yml"])
+def test_several_pipelines_in_one_file_keep_their_lines(tmp_path: Path, name: str) -> None:
+    documents = [declaration(tmp_path), declaration(tmp_path)]
+    documents[1]["attributes"]["name"] = "other"
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(PipelineComponent, defs_yaml_contents=documents[0])
+        (path / "defs.yaml").unlink()
+        text = "---\n".join(yaml.safe_dump(one, sort_keys=False) for one in documents)
+        (path / name).write_text(text)
+        with sandbox.build_all_defs() as defs:
+            specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+        for pipeline in ("triage", "other"):
+            reference = specs[f"{pipeline}/screened"].metadata["dagster/code_references"]
+            assert isinstance(reference, dg.CodeReferencesMetadataValue)
+            place = reference.code_references[0]  # Dagster adds the component's own behind it
+            assert isinstance(place, dg.LocalFileCodeReference)
+            assert place.file_path == str(path / name)
+            line = place.line_number or 0
+            assert text.splitlines()[line - 1].strip() == "screened:"
+            assert (line > text.splitlines().index("---")) == (pipeline == "other")
+        broken = text.replace("fields:\n      - text", "fields:\n      - texd")
+        assert broken != text
+        (path / name).write_text(broken)
+        with pytest.raises(Exception, match="Error while building") as told, sandbox.build_all_defs():
+            pass
+    cause: BaseException | None = told.value
+    while cause is not None and not isinstance(cause, DeclarationError):
+        cause = cause.__cause__ or cause.__context__
+    assert f"{name}:" in str(cause)
+
+
+def test_several_pipelines_in_python_share_one_landscape(tmp_path: Path) -> None:
+    declared = [{**attributes(tmp_path), "name": name} for name in ("one", "two")]
+    pipelines = [pipeline_from(one, base=tmp_path, root=tmp_path) for one in declared]
+    defs = build_definitions(*pipelines)
+    assert {"one", "two"} <= {job.name for job in defs.resolve_all_job_defs()}
+    with pytest.raises(Exception, match="'one', 'source'"):
+        build_definitions(pipelines[0], pipelines[0]).resolve_asset_graph()
 
 
 def test_several_pipelines_live_in_one_location(tmp_path: Path) -> None:
