@@ -19,6 +19,7 @@ from elspeth_dagster.errors import AlreadyRunningError
 from elspeth_dagster.orchestration.interruption import interruptible
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings
+from tests.scenarios.conftest import findings
 from tests.support import Project, mood_pipeline, write_csv
 
 ROWS = 400
@@ -93,10 +94,12 @@ def test_a_signal_ends_the_run_cleanly_and_a_resume_buys_nothing_twice(
         with project.instance() as instance:
             (run,) = instance.get_runs()
             assert run.status is DagsterRunStatus.CANCELED
+        assert findings(project) == []
 
         server.change(latency_ms=0)
         assert project.run(resume=run.run_id).success
         assert server.stats().repeated == 0
+    assert findings(project) == []
     assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(ROWS,)]
 
 

@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from elspeth_dagster.model.canonical import content_hash, record_hash
-from elspeth_dagster.testing import FakeModelServer
+from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.scenarios.conftest import findings
 from tests.support import Project, model_at, mood_pipeline, write_csv
 
@@ -86,20 +87,81 @@ OF_A_BATCH = {"prompt": "Sum up {% for one in rows %}{{ one.text }} {% endfor %}
 OF_EACH_ROW = {"queries": {"how": {"prompt": "How? {{ row.text }}", "answer": LEVEL}}}
 
 
-@pytest.mark.parametrize("echo_id", [False, True])
-@pytest.mark.parametrize(("asked", "requests"), [(OF_A_BATCH, 12), (OF_EACH_ROW, 60)])
+@pytest.mark.parametrize(
+    ("asked", "requests"), [(OF_A_BATCH, 12), ({**OF_EACH_ROW, "echo_id": True}, 60)], ids=["whole", "rows"]
+)
 def test_answers_about_batches_taken_over_from_an_earlier_run(
-    project: Project,
-    asked: dict[str, Any],
-    requests: int,
-    echo_id: bool,  # noqa: FBT001 - a case
+    project: Project, asked: dict[str, Any], requests: int
 ) -> None:
     with FakeModelServer() as server:
-        project.declare(_asked_in_batches(server.base_url, reuse=True, echo_id=echo_id, **asked))
+        project.declare(_asked_in_batches(server.base_url, reuse=True, **asked))
         assert project.run().success
         first = (project.folder / "out.jsonl").read_bytes()
         assert project.run().success
         assert server.stats().requests == requests
     assert (project.folder / "out.jsonl").read_bytes() == first
     assert project.query("SELECT count(*) FROM calls WHERE reused_from IS NOT NULL") == [(requests,)]
+    assert findings(project) == []
+
+
+def _everything(base_url: str) -> dict[str, Any]:
+    """Two looks at each row by a model, joined, routed, and gathered into batches that a model sums up."""
+    pool = {"pool_size": 4, "max_capacity_retry_seconds": 5}
+    look = {"kind": "llm", "answer": LEVEL, "pool": pool, "reuse": True, "on_error": "failures"}
+    return {
+        "name": "everything",
+        "models": {"default": model_at(base_url)},
+        "source": {"kind": "csv", "path": "in.csv", "columns": {"id": "int", "text": "str"}},
+        "steps": {
+            "views": {"kind": "fork", "from": "source", "branches": ["one", "two"]},
+            "one": {**look, "from": "views.one", "prompt": "One? {{ row.text }}", "answer": {"one": "str"}},
+            "two": {**look, "from": "views.two", "prompt": "Two? {{ row.text }}"},
+            "judged": {
+                "kind": "coalesce",
+                "from": {"one": "one", "two": "two"},
+                "policy": "best_effort",
+                "on_error": "failures",
+            },
+            "triage": {
+                "kind": "gate",
+                "from": "judged",
+                "routes": {"even": "row.id % 2 == 0"},
+                "otherwise": "odd",
+            },
+            "pairs": {
+                "kind": "aggregate",
+                "from": "triage.even",
+                "trigger": {"count": 4},
+                "run": {"kind": "llm", "pool": pool, "reuse": True, **OF_A_BATCH},
+                "on_error": "failures",
+            },
+        },
+        "sinks": {
+            "odd": {"kind": "csv", "from": "triage.odd", "path": "odd.csv"},
+            "pairs_out": {"kind": "jsonl", "from": "pairs", "path": "pairs.jsonl"},
+            "failures": {"kind": "jsonl", "path": "failures.jsonl"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "project", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
+def test_a_run_that_stopped_was_resumed_run_again_and_gone_on_with_in_part(project: Project) -> None:
+    weather = FakeModelSettings(rules=(Rule("row-7.", Fault.CONTENT_FILTER),), faults={"http_500": 0.05})
+    with FakeModelServer(weather) as server:
+        project.declare(_everything(server.base_url))
+        server.change(rules=(Rule("Two? row-33.", Fault.HTTP_401), *weather.rules))
+        first = project.run()
+        assert not first.success
+        assert findings(project) == []
+
+        server.change(rules=weather.rules)
+        assert project.run(resume=first.run_id).success
+        assert findings(project) == []
+
+        assert project.run().success
+        part = [dg.AssetKey(["everything", *key]) for key in (["pairs"], ["pairs_out"])]
+        assert project.run(select=part).success
+    assert project.query("SELECT count(*) FROM runs") == [(3,)]
     assert findings(project) == []

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
+from tests.scenarios.conftest import findings
 from tests.support import Project, mood_pipeline, write_csv
 
 POOL = 8
@@ -73,6 +74,7 @@ def test_a_run_killed_in_the_middle_of_the_llm_node_is_finished_by_a_resume(tmp_
         process.wait()
         before = server.stats()
         dead = _the_only_run(project)
+        assert findings(project) == [], "what a killed run left is open, not wrong"
 
         server.change(rules=())
         result = project.run(resume=dead)
@@ -100,6 +102,7 @@ def _assert_complete(project: Project, rows: int) -> None:
     assert ids == sorted(ids)
     assert rest == sorted(rest)
     assert sorted(ids + rest) == list(range(rows))
+    assert findings(project) == []
 
 
 def _the_only_run(project: Project) -> str:
