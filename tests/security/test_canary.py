@@ -6,14 +6,17 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 import yaml
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from sqlalchemy.engine import make_url
 
 from elspeth_dagster.errors import LaunchError
@@ -200,6 +203,77 @@ def test_a_landscapes_password_is_nowhere(tmp_path: Path, guarded_url: str) -> N
     assert_clean(tmp_path, *texts)
     for secret in (KEY, PASSWORD, PROXY_PASSWORD):
         assert_nowhere(secret, *everything_on(guarded_url))
+
+
+def _asked_over_mcp(folder: Path, url: str, questions: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """What the server answers a real client, and on stderr; the URL is where docs/mcp.md puts it."""
+    program = (
+        "import sys, logging; logging.basicConfig(level=logging.DEBUG)\n"
+        "from elspeth_dagster.cli.main import main; sys.exit(main(['mcp', '--debug']))"
+    )
+    environ = {
+        **os.environ,
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "ELSPETH_LANDSCAPE_URL": url,
+    }
+    server = StdioServerParameters(command=sys.executable, args=["-c", program], env=environ, cwd=folder)
+    said: dict[str, str] = {}
+
+    async def talk() -> None:
+        with (folder / "mcp.log").open("a") as log:
+            async with Client(stdio_client(server, errlog=log)) as client:
+                said["tools"] = (await client.list_tools()).model_dump_json()
+                for name, arguments in questions.items():
+                    answer = await client.call_tool(name.partition(" ")[0], arguments)
+                    said[name] = answer.model_dump_json()
+
+    anyio.run(talk)
+    return said
+
+
+def test_no_answer_of_the_mcp_server_holds_a_secret(tmp_path: Path, guarded_url: str) -> None:
+    project = project_in(tmp_path, guarded_url)
+    with echo_server(GOOD_ECHO) as base_url:
+        project.declare(declaration(base_url, call="telltale:tell"))
+        ran = cli(tmp_path, "run", str(project.declaration), url=guarded_url)
+    assert ran.returncode == 3, ran.stderr
+    ((run, state),) = project.query(
+        "SELECT run_id, state_id FROM calls JOIN node_states USING (state_id) ORDER BY state_id LIMIT 1"
+    )
+    of_run = {"run_id": run}
+    said = _asked_over_mcp(
+        tmp_path,
+        guarded_url,
+        {
+            "list_runs": {},
+            "get_run": of_run,
+            "get_node_states": of_run,
+            "explain_row": {**of_run, "row_index": 2},
+            "explain_token": {**of_run, "token_id": f"{run[:8]}-000000001"},
+            "get_calls": {"state_id": state},
+            "get_failures": of_run,
+            "get_pool_stats": of_run,
+            "get_coalesce_events": of_run,
+            "get_balance": of_run,
+            "verify_run": of_run,
+            "query bodies": {"sql": "SELECT convert_from(body, 'UTF8') FROM payloads"},
+            "query nodes": {"sql": "SELECT * FROM nodes"},
+            "query wrong": {"sql": "SELECT * FROM nothing_like_it"},
+            "query session": {"sql": "SELECT current_user, current_setting('application_name')"},
+        },
+    )
+    assert "[redacted]" in said["get_calls"]
+    assert "[redacted]" in said["query bodies"]
+    assert "I was started with [redacted]!" in said["explain_row"]
+    assert '"is_error":true' in said["query wrong"].replace('"isError"', '"is_error"')
+    lost = guarded_url.replace("landscape_", "no_such_landscape_")
+    said |= {
+        f"lost {name}": text for name, text in _asked_over_mcp(tmp_path, lost, {"list_runs": {}}).items()
+    }
+    assert "cannot be" in said["lost list_runs"]
+    assert (tmp_path / "mcp.log").stat().st_size > 0
+    assert_clean(tmp_path, *said.values())
 
 
 def test_a_resource_with_a_password_written_out_is_refused(tmp_path: Path) -> None:
