@@ -154,7 +154,7 @@ def _messages(visit: Visit, purged: str) -> Iterator[Detail]:
 def _call(call: CallStory, dot: str, purged: str) -> Iterator[Detail]:
     said = ["answer taken over" if call.reused_from else call.status.value]
     if call.reused_from:
-        said.append(f"paid for as {call.reused_from}")
+        said.append(f"paid for as {safe(call.reused_from)}")
     if call.http_status is not None and not call.reused_from:
         said.append(f"HTTP {call.http_status}")
     if call.latency_ms is not None:

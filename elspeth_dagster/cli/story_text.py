@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -148,9 +149,16 @@ def _asked(calls: tuple[CallStory, ...]) -> str:
             {str(call.http_status or (call.error.code if call.error else "failed")) for call in failed}
         )
         facts.append(f"{len(failed)} turned away or broken: {', '.join(causes)}")
-    if len(fresh) < len(calls):
-        facts.append(f"{counted(len(calls) - len(fresh), 'answer')} taken over from an earlier attempt")
+    for count, where in _taken_over(calls):
+        facts.append(f"{counted(count, 'answer')} taken over from {where}")
     return f"asked {safe(last.model_answered or last.model_requested)} ({', '.join(facts)})"
+
+
+def _taken_over(calls: tuple[CallStory, ...]) -> Iterator[tuple[int, str]]:
+    """How many answers were not asked for anew, by where they come from."""
+    runs = Counter(call.reused_from_run for call in calls if call.reused_from is not None)
+    for run_key, count in runs.items():
+        yield count, "an earlier attempt" if run_key is None else f"the earlier run {safe(run_key)}"
 
 
 def failure_text(failure: Failure | None, purged: str = "purged") -> str:

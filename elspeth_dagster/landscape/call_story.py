@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape.bodies import answer_of, body_of, failure_of, messages_of
 from elspeth_dagster.landscape.paging import PAGE_DEFAULT, PAGE_MAX, Found, Page, paged
-from elspeth_dagster.landscape.schema import calls, node_states, tokens
+from elspeth_dagster.landscape.schema import calls, node_states, runs, tokens
 from elspeth_dagster.landscape.story import CallStory
 from elspeth_dagster.model.outcome import CallStatus
 
@@ -60,6 +60,7 @@ def _call(connection: Connection, found: Found, salt_id: str) -> CallStory:
         sent_at=found.sent_at,
         answered_at=found.answered_at,
         reused_from=found.reused_from,
+        reused_from_run=_earlier_run(connection, found),
         messages=messages_of(request),
         answer=answer_of(response),
         request=request,
@@ -68,3 +69,20 @@ def _call(connection: Connection, found: Found, salt_id: str) -> CallStory:
         variables_hash=None if found.variables_hash is None else found.variables_hash.hex(),
         error=failure_of(connection, salt_id, found.error_json),
     )
+
+
+def _earlier_run(connection: Connection, found: Found) -> str | None:
+    """The key of the run that paid for an answer; None where that is the call's own run, or nothing was taken over."""
+    if found.reused_from is None:
+        return None
+    own = node_states.alias("own")
+    key = connection.execute(
+        sa.select(runs.c.run_key)
+        .select_from(
+            calls.join(node_states, node_states.c.state_id == calls.c.state_id)
+            .join(runs, runs.c.run_id == node_states.c.run_id)
+            .join(own, own.c.state_id == found.state_id)
+        )
+        .where(calls.c.call_id == found.reused_from, node_states.c.run_id != own.c.run_id)
+    ).scalar()
+    return None if key is None else str(key)

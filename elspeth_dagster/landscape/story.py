@@ -62,7 +62,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class CallStory:
-    """One request and what came of it. ``answer`` is the model's text; ``reused_from`` the call that was paid for."""
+    """One request and what came of it. ``answer`` is the model's text.
+
+    ``reused_from`` is the call that was paid for, ``reused_from_run`` the key of its run where that is an earlier one.
+    """
 
     call_id: str
     call_index: int
@@ -80,6 +83,7 @@ class CallStory:
     sent_at: str
     answered_at: str | None
     reused_from: str | None
+    reused_from_run: str | None
     messages: tuple[Mapping[str, JSON], ...]
     answer: str | None
     request: Body

@@ -26,8 +26,8 @@ VISIT = (
 )
 CALL = (
     "call_id call_index query try_no status provider model_requested model_answered http_status prompt_tokens "
-    "completion_tokens cost_usd latency_ms sent_at answered_at reused_from messages answer request response "
-    "template_hash variables_hash error"
+    "completion_tokens cost_usd latency_ms sent_at answered_at reused_from reused_from_run messages answer request "
+    "response template_hash variables_hash error"
 )
 FAILURE = "node_id code count went_to is_quarantine is_discarded examples"
 

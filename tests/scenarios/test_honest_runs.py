@@ -10,19 +10,26 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from elspeth_dagster.cli.main import main
 from elspeth_dagster.model.canonical import content_hash, record_hash
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.scenarios.conftest import findings
 from tests.support import Project, model_at, mood_pipeline, write_csv
 
 
-def test_answers_taken_over_from_an_earlier_run(project: Project) -> None:
+def test_answers_taken_over_from_an_earlier_run(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeModelServer() as server:
         project.declare(mood_pipeline(server.base_url, reuse=True))
         assert project.run().success
         assert project.run().success
         assert server.stats().requests == 60
     assert findings(project) == []
+
+    key, earlier = (key for (key,) in project.query("SELECT run_key FROM runs ORDER BY started_at DESC"))
+    assert main(["explain", key, "--row", "3", "--landscape", project.landscape_url]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"judge asked fake (1 answer taken over from the earlier run {earlier}): mood" in said
+    assert f"paid for as {earlier}-000000003@judge#0" in said
 
 
 def test_an_answer_that_is_not_the_one_it_was_taken_over_from_is_reported(tmp_path: Path) -> None:
