@@ -7,9 +7,11 @@ was taken, also after a restart.
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import dagster as dg
 
+from elspeth_dagster.files.paths import PART_CHARS_MAX
 from elspeth_dagster.pipeline import Pipeline
 
 SETTLED_S: Final = 5.0
@@ -59,10 +61,27 @@ def _new_keys(base: Path, pattern: str, taken: frozenset[str]) -> tuple[list[str
     unusable: list[str] = []
     for file in sorted(base.glob(pattern)):
         key = file.name[len(before) : len(file.name) - len(after)]
-        if key in taken or not file.is_file() or file.stat().st_mtime > settled_before_s:
+        if key in taken or not _has_settled(file, settled_before_s):
             continue
-        if not key or key.startswith(".") or set("\n\r\t\0|\\") & set(key):
+        if not _can_be_a_key(key):
             unusable.append(repr(file.name))
         elif len(keys) < FILES_PER_TICK_MAX:
             keys.append(key)
     return keys, unusable
+
+
+def _has_settled(file: Path, before_s: float) -> bool:
+    try:
+        return file.is_file() and file.stat().st_mtime <= before_s
+    except OSError:  # taken away since the folder was listed, or behind a link that leads nowhere
+        return False
+
+
+def _can_be_a_key(key: str) -> bool:
+    """Whether Dagster can store it, and sinks can have it in the names of their files.
+
+    A file's name that is no UTF-8 comes with lone surrogates, which no database takes.
+    """
+    if not key or key.startswith(".") or set("\n\r\t\0|\\") & set(key):
+        return False
+    return key.isprintable() and len(quote(key, safe="", errors="surrogatepass")) <= PART_CHARS_MAX

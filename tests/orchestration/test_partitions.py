@@ -162,6 +162,27 @@ def test_each_new_file_is_taken_once_also_after_a_restart(
     assert _ids(tmp_path / "out" / "may%20first.csv") == [1, 2]
 
 
+def test_a_file_whose_name_can_be_no_key_holds_up_no_other(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    definitions = _watching(tmp_path)
+    for name in (
+        "good",
+        "new\nline",
+        "a|b",
+        "not utf-8 \udcff",
+        "tab\t",
+        "é" * 100,
+        "50%, *, {partition} and 😀",
+    ):
+        _arrive(tmp_path, f"{name}.csv")
+    (tmp_path / "inbox" / "nowhere.csv").symlink_to(tmp_path / "gone.csv")
+
+    assert _tick(definitions, instance) == ["50%, *, {partition} and 😀", "good"]
+
+    assert _run(definitions, instance, partition_key="50%, *, {partition} and 😀").success
+
+
 def test_no_more_files_are_taken_at_once_than_a_tick_may(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
