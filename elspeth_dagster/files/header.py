@@ -22,7 +22,9 @@ def header_names(cells: Sequence[str], *, where: str) -> tuple[str, ...]:
     """
     text = "".join(cells)
     if "\0" in text:
-        hint = "the file is probably UTF-16: set its encoding, or save it as UTF-8"
+        hint = (
+            "the file is UTF-16 or no text at all (compressed?): set its encoding, or save it as UTF-8 text"
+        )
         raise SourceError("The header holds NUL characters.", where=where, hint=hint)
     try:
         text.encode()

@@ -17,14 +17,14 @@ from elspeth_dagster.model.token import Token
 
 @patient
 def violations_of(database: Database, row_ids: Sequence[str]) -> dict[str, list[JSON]]:
-    """Everything that was wrong with each of these source rows."""
+    """Everything that was wrong with each of these source rows, in the order in which it was found."""
     if not row_ids:
         return {}
     table = validation_errors
     statement = (
         sa.select(table.c.row_id, table.c.field, table.c.expected, table.c.actual_type, table.c.code)
         .where(table.c.row_id.in_(row_ids))
-        .order_by(table.c.row_id, table.c.error_id)
+        .order_by(table.c.row_id, sa.func.length(table.c.error_id), table.c.error_id)  # its number is its end
     )
     found: dict[str, list[JSON]] = {}
     with database.read() as connection:

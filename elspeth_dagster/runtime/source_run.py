@@ -25,6 +25,10 @@ from elspeth_dagster.pipeline.partitions import shard_of
 from elspeth_dagster.runtime.recording import PAYLOAD_BYTES_MAX, payload
 from elspeth_dagster.runtime.work import ReadFrom, Work
 
+VIOLATIONS_MAX = 100
+"""So many of a record's violations are recorded, and then how many more there are: a file of thousands of columns that
+is read with the wrong encoding would otherwise leave more evidence than rows, and a page of them not fit in memory."""
+
 
 class Digest(Protocol):
     """What takes the content of all rows, one by one."""
@@ -136,6 +140,7 @@ def _record(work: Work, config: SourceConfig, reader: RowReader, unit: Unit, pla
         violations = (*violations, _too_large(len(body)))
     port: str | None = OUT_PORT
     if violations:
+        violations = _bounded(violations)
         body = canonical_bytes(place.record.raw)
         port = None if config.on_invalid == DISCARD else INVALID_PORT
     handle = work.handle
@@ -187,6 +192,18 @@ def _quarantine(
                 violations[0].code, work.now(), handle.execution_id,
             ),
         )  # fmt: skip
+
+
+def _bounded(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """The first of them, and one that counts the others."""
+    left = len(violations) - VIOLATIONS_MAX
+    if left <= 0:
+        return violations
+    expected = f"at most {VIOLATIONS_MAX} violations"
+    rest = Violation(
+        None, expected, "object", "more_violations", f"{left:,} more of the record's fields do not fit."
+    )
+    return (*violations[:VIOLATIONS_MAX], rest)
 
 
 def _too_large(size_bytes: int) -> Violation:

@@ -130,6 +130,34 @@ def test_a_bad_row_is_quarantined_and_its_neighbours_are_not(tmp_path: Path, lin
     assert sorted(kept) == [0, 4]
 
 
+def test_a_record_of_which_nothing_fits_leaves_bounded_evidence_and_says_how_much_more(
+    tmp_path: Path,
+) -> None:
+    fields = ", ".join(f'"field {number}": NaN' for number in range(3_000))
+    (tmp_path / "in.jsonl").write_text(f'{{"id": 1, {fields}}}\n{{"id": 2}}\n')
+    project = Project(tmp_path, f"sqlite:///{tmp_path / 'landscape.db'}")
+    source = {"kind": "jsonl", "path": "in.jsonl", "columns": {"id": "int"}, "on_invalid": "bad"}
+    project.declare(
+        {
+            "name": "wide",
+            "source": source,
+            "sinks": {
+                "good": {"kind": "jsonl", "from": "source", "path": "out/good.jsonl"},
+                "bad": {"kind": "jsonl", "path": "out/bad.jsonl"},
+            },
+        }
+    )
+
+    assert project.run().success
+
+    (bad,) = project.jsonl("out/bad.jsonl")
+    told = bad["_error"]["violations"]
+    assert [one["field"] for one in told[:100]] == [f"field {number}" for number in range(100)]
+    assert [one["code"] for one in told[100:]] == ["more_violations"]
+    assert bad["field 2999"] == "nan"
+    assert project.jsonl("out/good.jsonl") == [{"id": 2}]
+
+
 def test_a_row_that_was_in_an_error_sink_before_keeps_what_was_said_then(tmp_path: Path) -> None:
     project = _project(tmp_path)
     write_csv(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from elspeth_dagster.errors import SourceError
+from elspeth_dagster.files import RawRecord
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import SystemClock
+from elspeth_dagster.nodes.source import CsvSourceConfig
 from elspeth_dagster.pipeline import Pipeline, pipeline_from
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
@@ -70,6 +73,29 @@ def test_a_source_that_gained_records_is_refused(pipeline: Pipeline, engine: Eng
     _read(pipeline, engine)
     write_csv(pipeline.home.base / "in.csv", ["id"], [[0], ["bad"], [2], [3]])
     with pytest.raises(SourceError, match="it has more than the 3 records that were read before"):
+        _read(pipeline, engine)
+
+
+def test_a_source_may_grow_until_an_attempt_has_read_it_to_its_end(
+    pipeline: Pipeline, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = CsvSourceConfig.records
+
+    def broken_off(config: CsvSourceConfig, path: Path) -> Iterator[RawRecord]:
+        yield from islice(whole(config, path), 2)
+        raise SourceError("The disk went away.")
+
+    monkeypatch.setattr("elspeth_dagster.runtime.source_run.PAGE_TOKENS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvSourceConfig, "records", broken_off)
+        with pytest.raises(SourceError, match="went away"):
+            _read(pipeline, engine)
+    write_csv(pipeline.home.base / "in.csv", ["id"], [[0], ["bad"], [2], [3]])
+
+    assert _read(pipeline, engine).balance.arrived == 4
+
+    write_csv(pipeline.home.base / "in.csv", ["id"], [[0], ["bad"], [2], [3], [4]])
+    with pytest.raises(SourceError, match="it has more than the 4 records"):
         _read(pipeline, engine)
 
 
