@@ -30,6 +30,7 @@ ViolationCode = Literal[
     "too_many_fields",
     "cell_too_large",
     "row_too_large",
+    "more_violations",
     "nul_character",
     "not_utf8",
     "bad_quoting",
