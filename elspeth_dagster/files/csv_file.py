@@ -20,7 +20,8 @@ from elspeth_dagster.files.lines import Lines, RecordTooLongError
 from elspeth_dagster.files.opening import reading_text
 from elspeth_dagster.files.record import Bounds, RawRecord, recordable
 from elspeth_dagster.model.columns import Column, ExtraColumns, Violation
-from elspeth_dagster.model.convert import Refused, ViolationCode, plain_text
+from elspeth_dagster.model.json_values import plain_text
+from elspeth_dagster.model.refused import Refused, ViolationCode
 from elspeth_dagster.model.row import JSON
 
 REREAD_CHARS_MAX = 256 * 1024 * 1024

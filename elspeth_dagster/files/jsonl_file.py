@@ -14,7 +14,8 @@ from typing import BinaryIO
 from elspeth_dagster.files.opening import reading_bytes
 from elspeth_dagster.files.record import Bounds, RawRecord, recordable
 from elspeth_dagster.model.columns import Violation, violation
-from elspeth_dagster.model.convert import Refused, any_json, parse_json
+from elspeth_dagster.model.json_values import any_json, parse_json
+from elspeth_dagster.model.refused import Refused
 from elspeth_dagster.model.row import JSON
 
 SKIP_BYTES = 64 * 1024

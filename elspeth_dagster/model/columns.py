@@ -12,16 +12,9 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Literal
 
-from elspeth_dagster.model.convert import (
-    FROM_TEXT,
-    FROM_TYPED,
-    FROM_VALUE,
-    ColumnType,
-    Refused,
-    ViolationCode,
-    any_json,
-    plain_text,
-)
+from elspeth_dagster.model.convert import FROM_TEXT, FROM_TYPED, FROM_VALUE, ColumnType
+from elspeth_dagster.model.json_values import any_json, plain_text
+from elspeth_dagster.model.refused import Refused, ViolationCode
 from elspeth_dagster.model.row import JSON, Row
 from elspeth_dagster.model.suggest import suggest
 

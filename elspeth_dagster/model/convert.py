@@ -8,36 +8,16 @@ reported, is left to ``columns``.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, Literal
 from uuid import UUID
 
-from elspeth_dagster.errors import NotJSONError
-from elspeth_dagster.model.row import DEPTH_MAX, JSON, SAFE_INTEGER_MAX, normalised
-
-ViolationCode = Literal[
-    "missing_field",
-    "wrong_type",
-    "not_a_number",
-    "integer_too_large",
-    "extra_field",
-    "too_few_fields",
-    "too_many_fields",
-    "cell_too_large",
-    "row_too_large",
-    "more_violations",
-    "nul_character",
-    "not_utf8",
-    "bad_quoting",
-    "not_json",
-    "not_an_object",
-    "duplicate_key",
-]
+from elspeth_dagster.model.json_values import TOO_LARGE, any_json, is_finite, parse_json, plain_text
+from elspeth_dagster.model.refused import Refused
+from elspeth_dagster.model.row import JSON, SAFE_INTEGER_MAX
 
 DECIMAL_DIGITS_MAX = 1_000
 """No amount needs more; "1e999999" would otherwise be a million digits."""
@@ -49,7 +29,6 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 _NO_NUMBERS = frozenset({"nan", "inf", "infinity"})
 
 _NOT_FINITE = "is not a number that JSON has"
-_TOO_LARGE = "is beyond the integers that JSON holds exactly (2^53-1)"
 _TOO_LONG = f"has more than {DECIMAL_DIGITS_MAX} digits"
 
 
@@ -66,57 +45,6 @@ class ColumnType(StrEnum):
     JSON = "json"
 
 
-class Refused(Exception):  # noqa: N818 - a signal between readers, never an error that users see
-    """One value that is not what it should be. ``why`` completes a sentence that begins with the value."""
-
-    def __init__(self, code: ViolationCode, why: str, *, path: str = "") -> None:
-        super().__init__(why)
-        self.code = code
-        self.why = why
-        self.path = path
-
-
-def parse_json(text: str) -> JSON:
-    """JSON text as a value; duplicate keys are refused. NaN and Infinity pass: ``any_json`` says where they are.
-
-    Raises:
-        Refused: ``not_json``, ``duplicate_key`` or ``integer_too_large``.
-    """
-    try:
-        parsed: JSON = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise Refused("not_json", f"is not JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise Refused("not_json", f"nests deeper than {DEPTH_MAX} levels") from None
-    except ValueError:  # Python's own limit on the digits of an integer
-        raise Refused("integer_too_large", "holds an integer beyond 2^53-1") from None
-    return parsed
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise Refused("duplicate_key", f"has the key {twice[:40]!r} more than once")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_pairs)
-
-
-def plain_text(value: object) -> str:
-    """``value``, which must be text that UTF-8 can hold."""
-    if not isinstance(value, str):
-        raise Refused("wrong_type", "is not text")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Refused("not_utf8", "has a character that UTF-8 cannot hold") from None
-    return value
-
-
 def _no_number(text: str, what: str) -> Refused:
     if text.strip().lstrip("+-").lower() in _NO_NUMBERS:
         return Refused("not_a_number", _NOT_FINITE)
@@ -126,17 +54,13 @@ def _no_number(text: str, what: str) -> Refused:
 def _safe(number: int) -> int:
     if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX:
         return number
-    raise Refused("integer_too_large", _TOO_LARGE)
+    raise Refused("integer_too_large", TOO_LARGE)
 
 
 def _finite(number: float) -> float:
     if math.isfinite(number):
         return number
     raise Refused("not_a_number", _NOT_FINITE)
-
-
-def _is_finite(number: float | Decimal) -> bool:
-    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 
 def _int_of_text(text: str) -> int:
@@ -147,7 +71,7 @@ def _int_of_text(text: str) -> int:
         raise _no_number(text, "a whole number")
     digits = bare.lstrip("+-").lstrip("0") or "0"
     if len(digits) > _INTEGER_DIGITS_MAX:
-        raise Refused("integer_too_large", _TOO_LARGE)
+        raise Refused("integer_too_large", TOO_LARGE)
     return _safe(-int(digits) if bare.startswith("-") else int(digits))
 
 
@@ -155,10 +79,10 @@ def _int_of_value(value: object) -> int:
     if type(value) is int:
         return _safe(value)
     if isinstance(value, float | Decimal):
-        if not _is_finite(value):
+        if not is_finite(value):
             raise Refused("not_a_number", _NOT_FINITE)
         if not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
-            raise Refused("integer_too_large", _TOO_LARGE)
+            raise Refused("integer_too_large", TOO_LARGE)
         if value == int(value):
             return int(value)
     raise Refused("wrong_type", "is not a whole number")
@@ -243,39 +167,6 @@ def _exact(text: str) -> Decimal:
 
 def _json_of_text(text: str) -> JSON:
     return any_json(parse_json(text))
-
-
-def any_json(value: object) -> JSON:
-    """``value`` as plain JSON.
-
-    Raises:
-        Refused: with the ``path`` of the first flaw inside it.
-    """
-    if type(value) is str:
-        return plain_text(value)
-    try:
-        return normalised({"": value})[""]
-    except NotJSONError as error:
-        why = f"has no JSON form: {error.what.rstrip('.')}"
-        raise Refused(_flaw(value) or "wrong_type", why, path=error.field) from None
-    except OverflowError:  # an integer too long to be described
-        raise Refused("integer_too_large", _TOO_LARGE) from None
-
-
-def _flaw(value: object, depth: int = 0) -> ViolationCode | None:
-    """The code of the first flaw inside ``value``, found in the order in which ``normalised`` looks."""
-    if isinstance(value, str):
-        return None if value.isascii() or value.encode(errors="ignore").decode() == value else "not_utf8"
-    if isinstance(value, int):
-        return None if abs(value) <= SAFE_INTEGER_MAX else "integer_too_large"
-    if isinstance(value, float | Decimal):
-        return None if _is_finite(value) else "not_a_number"
-    if not isinstance(value, Mapping | list | tuple):
-        return None
-    if depth >= DEPTH_MAX:
-        return "not_json"
-    parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
-    return next((code for part in parts if (code := _flaw(part, depth + 1))), None)
 
 
 def _text_of_typed(value: object) -> str:
