@@ -20,7 +20,8 @@ from elspeth_dagster.model.clock import Clock, SystemClock
 from elspeth_dagster.pipeline import Pipeline
 from elspeth_dagster.pipeline.load import pipeline_from
 from elspeth_dagster.runtime.interrupt import Stop
-from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
+from elspeth_dagster.runtime.node_report import NodeReport
+from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
 
 RUN_ID = "11112222-run"

@@ -25,7 +25,7 @@ from elspeth_dagster.pipeline.column_types import column_types
 from elspeth_dagster.pipeline.launched import outside_models
 
 if TYPE_CHECKING:
-    from elspeth_dagster.runtime.node_run import NodeReport
+    from elspeth_dagster.runtime.node_report import NodeReport
 
 NodeRun = Callable[[], Iterator[Any]]
 """Runs a node, and yields what it has to say to Dagster."""

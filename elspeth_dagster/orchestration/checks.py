@@ -17,7 +17,7 @@ from elspeth_dagster.pipeline import Node
 from elspeth_dagster.pipeline.spec import Checks, ErrorRate
 
 if TYPE_CHECKING:
-    from elspeth_dagster.runtime.node_run import NodeReport
+    from elspeth_dagster.runtime.node_report import NodeReport
 
 LOST_SHOWN_MAX: Final = 20
 FINDINGS_SHOWN_MAX: Final = 20

@@ -16,7 +16,7 @@ from elspeth_dagster.pipeline import Node
 if TYPE_CHECKING:
     from elspeth_dagster.landscape.batch_reads import TriggerSummary
     from elspeth_dagster.landscape.seals import Seal
-    from elspeth_dagster.runtime.node_run import NodeReport
+    from elspeth_dagster.runtime.node_report import NodeReport
 
 TOP_FAILURES_MAX = 10
 RUN_KEY = "elspeth/run_id"

@@ -29,7 +29,8 @@ from elspeth_dagster.orchestration.secrecy import is_told, redactor_for
 from elspeth_dagster.pipeline import Node, Pipeline
 from elspeth_dagster.pipeline.launched import as_launched, outside_models
 from elspeth_dagster.runtime.interrupt import Stop
-from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
+from elspeth_dagster.runtime.node_report import NodeReport
+from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
 
 _STOPPING = "Stopping: no call starts any more; answers in flight are recorded, the rest of the rows waits."

@@ -13,7 +13,7 @@ from elspeth_dagster.pipeline import Node, Pipeline, Port
 
 if TYPE_CHECKING:
     from elspeth_dagster.runtime.join_tally import JoinTally
-    from elspeth_dagster.runtime.node_run import NodeReport
+    from elspeth_dagster.runtime.node_report import NodeReport
 
 CODES_MAX: Final = 3
 """Codes of failed rows in a story; the table of failures has more."""

@@ -17,7 +17,8 @@ from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.nodes.source import CsvSourceConfig
 from elspeth_dagster.pipeline import Pipeline, pipeline_from
 from elspeth_dagster.runtime.interrupt import Stop
-from elspeth_dagster.runtime.node_run import Engine, NodeReport, RunIdentity, run_node
+from elspeth_dagster.runtime.node_report import NodeReport
+from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from elspeth_dagster.runtime.work import Model
 from tests.support import write_csv
 
