@@ -18,6 +18,7 @@ from elspeth_dagster.pooling.calls import Caller, Ending
 from elspeth_dagster.pooling.config import PoolConfig
 from elspeth_dagster.pooling.controller import Controller
 from elspeth_dagster.pooling.failures import FailureKind, headers_of, kind_of
+from elspeth_dagster.pooling.gate import Gate
 from elspeth_dagster.pooling.retry import Failure
 from elspeth_dagster.pooling.retry_after import retry_after_s
 from elspeth_dagster.pooling.waiting import WaitingRoom
@@ -52,8 +53,7 @@ class Dispatcher:
         self._ring: deque[Batch] = deque()
         self._in_flight = 0
         self.limit = config.pool_size
-        self._alarm: asyncio.TimerHandle | None = None
-        self._held_since_s: float | None = None
+        self._gate = Gate(controller, loop=loop, look_again=self._pump)
         self._stopped_by: BaseException | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -130,7 +130,7 @@ class Dispatcher:
     def _pump(self) -> None:
         """Send all that may be sent now."""
         try:
-            while (batch := self._next_batch()) is not None and self._gate_is_open():
+            while (batch := self._next_batch()) is not None and self._may_send():
                 self._ring.rotate(-1)
                 self._send(batch.take_ready())
         except Exception as error:  # noqa: BLE001 - a broken controller must not leave callers waiting for ever
@@ -143,37 +143,14 @@ class Dispatcher:
                 return batch
             batch.enrolled = False
             self._ring.popleft()
-        self._held_since_s = None
+        self._gate.nobody_waits()
         return None
 
-    def _gate_is_open(self) -> bool:
-        """Whether a call may leave now; if only the pace forbids it, looks again when that is over."""
+    def _may_send(self) -> bool:
         if self._stopped_by is not None or self._in_flight >= self.limit:
-            self._held_since_s = None
+            self._gate.nobody_waits()
             return False
-        now_s = self._loop.time()
-        wait_s = self._controller.next_send(now_s, self._in_flight)
-        if wait_s is not None and wait_s <= 0:
-            return True
-        if self._held_since_s is None:
-            self._held_since_s = now_s
-        if wait_s is None:
-            if self._in_flight == 0:
-                raise RuntimeError("The controller allows nothing in flight: no row would ever be sent.")
-            return False
-        self._look_again_at(now_s + wait_s)
-        return False
-
-    def _look_again_at(self, at_s: float) -> None:
-        if self._alarm is not None:
-            if self._alarm.when() <= at_s:
-                return  # it looks again by itself, and finds then how long is left
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(at_s, self._look_again)
-
-    def _look_again(self) -> None:
-        self._alarm = None
-        self._pump()
+        return self._gate.is_open(self._in_flight)
 
     def _send(self, job: Job) -> None:
         batch, counters, now_s = job.batch, job.batch.counters, self._loop.time()
@@ -181,9 +158,7 @@ class Dispatcher:
         job.sent_s = now_s
         if job.dispatched is None:
             job.first_sent_s, job.dispatched = now_s, self._clock.monotonic()
-        if self._held_since_s is not None:
-            counters.throttle_s += now_s - self._held_since_s
-            self._held_since_s = None
+        counters.throttle_s += self._gate.let_go(now_s)
         self._controller.sent(now_s)
         self._in_flight += 1
         self._idle.clear()
