@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from elspeth_dagster.model.outcome import OUT_PORT
-from elspeth_dagster.nodes.asking import pool_of
 from elspeth_dagster.orchestration.asset_source import source_inputs, with_table
 from elspeth_dagster.orchestration.checks import check_results, check_specs
+from elspeth_dagster.orchestration.concurrency import concurrency_pool
 from elspeth_dagster.orchestration.keys import asset_keys
 from elspeth_dagster.orchestration.launch_config import config_schema, op_name
 from elspeth_dagster.orchestration.metadata import data_version, materialization_metadata
@@ -72,7 +72,7 @@ def _node_assets(
         retry_policy=dg.RetryPolicy(max_retries=options.retries, delay=10) if options.retries else None,
         partitions_def=partitions_def(pipeline),
         backfill_policy=backfill_policy(pipeline),
-        pool=None if pool_of(node.config) is None else options.pool,
+        pool=concurrency_pool(node, options),
         op_tags={"elspeth/pipeline": pipeline.name, "elspeth/node": node.node_id},
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Any:

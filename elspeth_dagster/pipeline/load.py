@@ -17,6 +17,7 @@ from elspeth_dagster.nodes.base import Home, Mistake
 from elspeth_dagster.pipeline.check import checked
 from elspeth_dagster.pipeline.graph import Pipeline
 from elspeth_dagster.pipeline.mistakes import kind_of
+from elspeth_dagster.pipeline.model_pools import pool_mistakes
 from elspeth_dagster.pipeline.partitions import partition_mistakes
 from elspeth_dagster.pipeline.parts import read_parts
 from elspeth_dagster.pipeline.places import PART_CHARS_MAX, Places, read_yaml
@@ -76,8 +77,9 @@ def pipeline_from(
     spec = {key: value for key, value in plain(attributes, found.report).items() if value is not None}
     parts = read_parts(spec, found.report)
     fit = checked(parts, home=home, report=found.report_mistake)
-    for mistake in () if parts.head is None else partition_mistakes(parts.head, parts):
-        found.report_mistake((), mistake)
+    if parts.head is not None:
+        for mistake in (*partition_mistakes(parts.head, parts), *pool_mistakes(parts.head, parts)):
+            found.report_mistake((), mistake)
     if found.mistakes or fit is None or parts.head is None:
         raise found.error(spec)
     return fit.pipeline(parts.head, home=home, spec=spec, places=found.places)

@@ -158,6 +158,9 @@ class DagsterOptions(_Part):
     pool: Pool | None = Field(
         default=None, description="A Dagster concurrency pool for the steps that call models."
     )
+    pools: dict[str, Pool] = Field(
+        default_factory=dict, description="Model: the pool of the steps that call it; all others have `pool`."
+    )
     automation: Automation | None = Field(
         default=None,
         description="When Dagster materializes the pipeline by itself: `eager`, `on_missing`, or a cron expression.",

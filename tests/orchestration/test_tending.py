@@ -23,20 +23,11 @@ from elspeth_dagster.orchestration.resources import LandscapeResource
 from elspeth_dagster.orchestration.runs_sensor import runs_sensor
 from elspeth_dagster.orchestration.tending import is_dead, tend
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
+from tests.clocks import Later
 from tests.support import Project, mood_pipeline, write_csv
 
 ROWS = 60
 POOL = 4
-
-
-class Later(SystemClock):
-    """A clock that is ahead."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ahead = dt.timedelta(seconds=seconds)
-
-    def now(self) -> dt.datetime:
-        return super().now() + self._ahead
 
 
 @pytest.fixture

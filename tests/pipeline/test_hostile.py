@@ -76,6 +76,12 @@ def test_a_hostile_document_is_refused_with_a_short_message_and_its_place(
         ("dagster", {"tags": {"a": "c/d"}}, "The tag 'c/d' must be"),
         ("dagster", {"tags": {"": "c"}}, "The tag '' must be"),
         ("dagster", {"pool": "two words"}, "The pool 'two words' must be a name without blanks."),
+        (
+            "dagster",
+            {"pools": {"default": "two words"}},
+            "The pool 'two words' must be a name without blanks.",
+        ),
+        ("dagster", {"pools": {"defualt": "x"}}, "No step calls a model 'defualt'. Did you mean 'default'?"),
         ("dagster", {"freshness": 1e300}, "less than or equal to"),
     ],
 )
