@@ -16,6 +16,7 @@ from elspeth_dagster.orchestration.assets import pipeline_assets
 from elspeth_dagster.orchestration.tending import tend
 from elspeth_dagster.pipeline import pipeline_from
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
+from tests.celery_worker import celery_settings, celery_worker
 from tests.clocks import Later
 from tests.support import Project, model_at, mood_pipeline, write_csv
 
@@ -37,13 +38,13 @@ def instance(project: Project) -> Iterator[DagsterInstance]:
         yield made
 
 
-def _declare(project: Project, base_url: str) -> None:
+def _declare(project: Project, base_url: str, **execution: Any) -> None:
     """Runs of two partitions are two runs, of one model."""
     declaration = mood_pipeline(base_url, pool={"pool_size": SLOTS})
     for name, sink in declaration["sinks"].items():
         sink["path"] = f"out/{{partition}}/{name}"
     pools = {"dagster": {"pools": {"default": POOL}}, "partitions": {"static": ["a", "b"]}}
-    project.declare({**declaration, **pools})
+    project.declare({**declaration, **pools, "execution": execution})
 
 
 def test_each_model_has_its_own_pool_and_other_nodes_have_none(tmp_path: Path) -> None:
@@ -67,12 +68,31 @@ def test_each_model_has_its_own_pool_and_other_nodes_have_none(tmp_path: Path) -
 def test_two_runs_at_once_never_call_a_model_from_more_steps_than_its_pool_has_slots(
     project: Project, instance: DagsterInstance
 ) -> None:
-    with FakeModelServer(FakeModelSettings(latency_ms=60)) as server:
+    with FakeModelServer(FakeModelSettings(latency_ms=150)) as server:
         _declare(project, server.base_url)
-        with project.spawn("raise SystemExit(not project.run(partition='b').success)") as other:
-            assert project.run(partition="a").success
-            assert other.wait(timeout=100) == 0
-        stats = server.stats()
+        _run_both(project)
+        _assert_one_after_the_other(project, instance, server)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # what an integration warns of is its own
+def test_two_runs_of_celery_keep_to_a_pool_too(project: Project, instance: DagsterInstance) -> None:
+    settings = celery_settings(project.folder / "celery")
+    with FakeModelServer(FakeModelSettings(latency_ms=150)) as server:
+        _declare(project, server.base_url, executor="celery", config=settings)
+        with celery_worker(project.folder / "celery", settings, dagster_home=project.dagster_home, steps=2):
+            _run_both(project)
+        _assert_one_after_the_other(project, instance, server)
+
+
+def _run_both(project: Project) -> None:
+    with project.spawn("raise SystemExit(not project.run(partition='b').success)") as other:
+        assert project.run(partition="a").success
+        assert other.wait(timeout=100) == 0
+
+
+def _assert_one_after_the_other(project: Project, instance: DagsterInstance, server: FakeModelServer) -> None:
+    stats = server.stats()
     assert stats.answered == 2 * ROWS
     assert stats.peak_in_flight <= SLOTS
     executions = project.query(
