@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from elspeth_dagster.cli.amounts import counted, fields_text, milliseconds, ordinal, value_text
-from elspeth_dagster.cli.settings import shown_path
 from elspeth_dagster.cli.story_family import (
     end_sentences,
     is_told_elsewhere,
     join_sentences,
     origin_sentences,
 )
+from elspeth_dagster.cli.summary_text import shown_uri
 from elspeth_dagster.cli.terminal import Terminal, safe
 from elspeth_dagster.landscape.invariants.files import file_of
 from elspeth_dagster.landscape.story import (
@@ -30,6 +30,7 @@ from elspeth_dagster.landscape.story import (
 from elspeth_dagster.landscape.violation_words import violation_words
 from elspeth_dagster.model.outcome import CallStatus, Outcome, StateStatus
 from elspeth_dagster.model.row import JSON
+from elspeth_dagster.tables.uri import parsed_uri
 
 QUOTED_FIELDS_MAX = 3  # enough to recognise the row
 QUOTED_COLUMNS_MAX = 48
@@ -214,7 +215,9 @@ def _end(token: TokenStory) -> Iterator[str]:
 def written_text(written: Written) -> str:
     """``out/normal.jsonl, line 3``."""
     path = file_of(written.uri)
-    place = safe(written.uri if path is None else shown_path(path))
+    place = shown_uri(written.uri)
     if path is not None and path.suffix == ".jsonl":
         return f"{place}, line {written.position:,}"
+    if parsed_uri(written.uri) is not None:
+        return f"{place}, elspeth_row {written.position}"
     return f"{place}, {ordinal(written.position)} row"

@@ -17,6 +17,7 @@ from elspeth_dagster.landscape.node_summary import NodeSummary
 from elspeth_dagster.landscape.summary import Ending, RunSummary
 from elspeth_dagster.landscape.usage import Usage
 from elspeth_dagster.model.outcome import Outcome, RunStatus
+from elspeth_dagster.tables.uri import parsed_uri
 
 STATUS_STYLES: Final = {
     RunStatus.COMPLETED: "green",
@@ -118,7 +119,11 @@ def _ending_row(ending: Ending, failing: set[str | None], paths: dict[str, str])
 
 
 def shown_uri(uri: str) -> str:
-    """A file's path from here; another URI as it is."""
+    """A file's path from here; a table and its database; another URI as it is."""
+    table = parsed_uri(uri)
+    if table is not None:
+        file = table.sqlite_path
+        return safe(f"{table.table_name} in {table.database if file is None else shown_path(file)}")
     path = file_of(uri)
     return safe(uri if path is None else shown_path(path))
 

@@ -98,6 +98,7 @@ def _print(terminal: Terminal, report: VerifyReport) -> None:
             ("records", "record", "records"),
             ("bodies", "body", "bodies"),
             ("files", "file", "files"),
+            ("tables", "table", "tables"),
             ("seals", "seal", "seals"),
         )
         if counts.get(name)

@@ -42,6 +42,11 @@ class Database:
         return self.engine.dialect.name
 
     @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database."""
+        return Path(self.url.database).absolute() if self.dialect == "sqlite" and self.url.database else None
+
+    @property
     def shown_url(self) -> str:
         """The URL without its password."""
         return without_secrets(self.url)

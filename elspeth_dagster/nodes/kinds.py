@@ -25,6 +25,7 @@ from elspeth_dagster.nodes.source import (
     JsonlSourceConfig,
     SourceConfig,
 )
+from elspeth_dagster.nodes.sql_sink import SqlSinkConfig
 from elspeth_dagster.nodes.sql_source import SqlSourceConfig
 
 Config = TypeVar("Config", bound=NodeConfig)
@@ -51,6 +52,7 @@ _OWN_SINKS: Mapping[str, type[SinkConfig]] = {
     "csv": CsvSinkConfig,
     "jsonl": JsonlSinkConfig,
     "parquet": ParquetSinkConfig,
+    "sql": SqlSinkConfig,
 }
 
 STEP_KINDS: Final[Kinds[StepConfig]] = Kinds(StepConfig, _OWN_STEPS)

@@ -23,13 +23,17 @@ ERROR_FIELD = "_error"
 
 @dataclass(frozen=True, slots=True)
 class WrittenBy:
-    """Whose rows a sink writes: where the declaration lives, the run, and the sink's own name in it."""
+    """Whose rows a sink writes: where the declaration lives, the run, and the sink's own name in it.
+
+    ``landscape`` is the audit database's file, where it is one.
+    """
 
     home: Home
     pipeline: str
     node_id: str
     partition: str | None
     run_id: str
+    landscape: Path | None = None
 
 
 class SinkConfig(NodeConfig):

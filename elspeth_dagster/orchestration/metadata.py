@@ -12,6 +12,7 @@ import dagster as dg
 from elspeth_dagster.model.outcome import OUT_PORT
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.pipeline import Node
+from elspeth_dagster.tables.uri import parsed_uri
 
 if TYPE_CHECKING:
     from elspeth_dagster.landscape.batch_reads import TriggerSummary
@@ -51,11 +52,11 @@ def materialization_metadata(report: NodeReport, *, port: str | None, story: str
     metadata |= _joins(report)
     if tally.failures:
         metadata["elspeth/top_failures"] = _top_failures(report)
+    if report.artifact is not None and (table := parsed_uri(report.artifact.uri)) is not None:
+        metadata["dagster/table_name"] = table.table_name
     uri = _uri(report)
     if uri is not None:
-        metadata["dagster/uri"] = (
-            dg.MetadataValue.url(uri) if uri.startswith("http") else dg.MetadataValue.path(uri)
-        )
+        metadata["dagster/uri"] = dg.MetadataValue.text(uri) if "://" in uri else dg.MetadataValue.path(uri)
     key = report.handle.run_key
     metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
     return metadata

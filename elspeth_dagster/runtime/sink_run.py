@@ -43,7 +43,12 @@ def written_by(work: Work) -> WrittenBy:
     """Whose rows the sink writes."""
     handle = work.handle
     return WrittenBy(
-        work.pipeline.home, work.pipeline.name, work.node.node_id, handle.partition_key, handle.run_id
+        work.pipeline.home,
+        work.pipeline.name,
+        work.node.node_id,
+        handle.partition_key,
+        handle.run_id,
+        work.database.file,
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ RUN, SINK, PARTITION, ROW = "elspeth_run_id", "elspeth_sink", "elspeth_partition
 OWN_COLUMNS: Final = (SINK, RUN, ROW, PARTITION)
 """Beside the rows' own: which sink, which run, which row of it (from 1, as `explain` counts), which partition."""
 
+_WHOSE: Final = frozenset({RUN, SINK, PARTITION})
 PAGE_ROWS: Final = 500
 
 
@@ -37,21 +40,24 @@ def content_of(connection: Connection, uri: TableUri) -> Content:
     """Read the rows that ``uri`` means, a page in memory at a time."""
     table = sa.table(sa.quoted_name(uri.table, quote=True), schema=_quoted(uri.schema))
     question = sa.select(sa.text("*")).select_from(table).where(mine(uri)).order_by(_column(ROW))
-    result = connection.execution_options(yield_per=PAGE_ROWS).execute(question)
-    names = list(result.keys())
-    left_out = {RUN, SINK, PARTITION}
     digest, size, count = hashlib.sha256(), 0, 0
-    for values in result:
-        row = {
-            name: value
-            for name, value in zip(names, values, strict=True)
-            if value is not None and name not in left_out
-        }
-        line = json.dumps(row, sort_keys=True, separators=(",", ":"), default=_plain).encode() + b"\n"
-        digest.update(line)
-        size += len(line)
-        count += 1
+    with closing(connection.execution_options(yield_per=PAGE_ROWS).execute(question)) as result:
+        names = list(result.keys())
+        for values in result:
+            line = _line(names, values)
+            digest.update(line)
+            size += len(line)
+            count += 1
     return Content(count, size, digest.digest())
+
+
+def _line(names: Sequence[str], values: Sequence[object]) -> bytes:
+    row = {
+        name: value
+        for name, value in zip(names, values, strict=True)
+        if value is not None and name not in _WHOSE
+    }
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), default=_plain).encode() + b"\n"
 
 
 def mine(uri: TableUri) -> sa.ColumnElement[bool]:

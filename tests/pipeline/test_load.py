@@ -87,7 +87,7 @@ def test_ten_mistakes_are_told_together_in_the_order_of_the_file(mistakes: Mista
         "p.yaml:15: steps.judge.pool.pool_size: Input should be greater than or equal to 1 (it is 0).",
         "p.yaml:18: steps.triage.from: There is no step 'judgee'. Did you mean 'judge'?",
         "p.yaml:19: steps.triage.routes.urgent: ",
-        "p.yaml:22: sinks.urgent.kind: Unknown kind 'cvs'. Did you mean 'csv'? Kinds here: csv, jsonl, parquet.",
+        "p.yaml:22: sinks.urgent.kind: Unknown kind 'cvs'. Did you mean 'csv'? Kinds here: csv, jsonl, parquet, sql.",
     ]
     assert len(found) == len(places_and_beginnings), found
     for mistake, beginning in zip(found, places_and_beginnings, strict=True):

@@ -11,13 +11,15 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
+from elspeth_dagster.landscape.invariants.tables import compare_table
 from elspeth_dagster.landscape.schema import artifacts, node_executions, node_states, token_outcomes
+from elspeth_dagster.tables.uri import parsed_uri
 
 CHUNK_BYTES: Final = 1024 * 1024  # files of any size are read in pieces
 
 
 def sink_files(examined: Examined) -> Iterator[Finding]:
-    """The file of every artifact that no later run has written over has the recorded bytes."""
+    """The file or table of every artifact that no later run has written over has the recorded content."""
     latest = sa.select(artifacts.c.uri, sa.func.max(artifacts.c.created_at).label("at")).group_by(
         artifacts.c.uri
     )
@@ -36,8 +38,13 @@ def sink_files(examined: Examined) -> Iterator[Finding]:
             )
         ).scalar_one()
     if total > len(found):
-        examined.notes.append(f"{total - len(found)} files were written again by later runs: not compared.")
+        examined.notes.append(
+            f"{total - len(found)} files or tables were written again by later runs: not compared."
+        )
     for artifact in found:
+        if (table := parsed_uri(artifact.uri)) is not None:
+            yield from compare_table(examined, artifact, table)
+            continue
         path = file_of(artifact.uri)
         if path is None:
             continue
