@@ -118,12 +118,11 @@ def test_appending_keeps_the_rows_of_earlier_runs(target: Address) -> None:
 
 def test_a_failure_half_way_leaves_the_table_as_it_was(target: Address) -> None:
     _write(_uri(target), target, [{"id": 1}], {"id": INT})
+    rows: list[Row] = [{"id": number} for number in range(700)]
     with pytest.raises(
         SinkError, match="Row 700 cannot be written: 'id' holds a text that is no int"
     ) as told:
-        _write(
-            _uri(target), target, [*({"id": n} for n in range(700)), {"id": "secret"}], {"id": INT}, "run-2"
-        )
+        _write(_uri(target), target, [*rows, {"id": "secret"}], {"id": INT}, "run-2")
     assert "secret" not in str(told.value)
     with _writer(_uri(target), target, {"id": INT}, "run-3") as writer:
         for number in range(1_000):
