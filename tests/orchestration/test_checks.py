@@ -79,6 +79,12 @@ def test_a_check_that_blocks_holds_up_what_comes_after_it(project: Project) -> N
     assert "moods__triage" not in started
 
 
+def test_a_warning_holds_up_nothing(project: Project) -> None:
+    result = run(project, error_rate={"warn": 0.1, "fail": 0.5}, blocking=["error_rate"])
+    assert not results(result)["judge", "error_rate"].passed
+    assert result.success
+
+
 def test_a_check_that_does_not_exist_is_refused_with_what_was_meant(tmp_path: Path) -> None:
     declaration = mood_pipeline("http://127.0.0.1:9/v1") | {"dagster": {"checks": {"blocking": ["balanse"]}}}
     with pytest.raises(DeclarationError) as refused:

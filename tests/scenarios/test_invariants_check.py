@@ -52,6 +52,22 @@ def test_a_broken_invariant_fails_the_check_and_is_named(
     assert {record.data["invariant"] for record in table.records} == {"every gate's choice is recorded"}
 
 
+def test_it_fails_the_run_where_it_is_declared_to_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = _project(tmp_path)
+    monkeypatch.setattr("elspeth_dagster.runtime.recording.sealed", _without_choices())
+    with FakeModelServer() as server:
+        project.declare(
+            {**mood_pipeline(server.base_url), "dagster": {"checks": {"blocking": ["invariants"]}}}
+        )
+        result = project.run()
+    (check,) = _invariants(result)
+    assert not check.passed
+    assert check.blocking
+    assert not result.success
+
+
 def _without_choices() -> object:
     from elspeth_dagster.landscape.records import sealed  # noqa: PLC0415 - the original, before it is replaced
 
