@@ -28,6 +28,8 @@ COMPONENT_TYPE = "elspeth_dagster.PipelineComponent"
 ATTRIBUTES: Final = "attributes"
 WHAT_CHARS_MAX: Final = 1_000
 """As much as a mistake says: what was written, and the names that might have been meant, can be of any length."""
+_OF_THE_COMPONENT: Final = frozenset({"translation"})
+"""Attributes that say how Dagster shows a pipeline, and nothing about it."""
 
 _PROJECT_MARKERS = ("workspace.yaml", "pyproject.toml", "dagster.yaml", ".git")
 
@@ -114,7 +116,8 @@ def _component(
     if not isinstance(attributes, dict):
         what = f"{ATTRIBUTES}: Expected the pipeline's keys, found {kind_of(attributes)}."
         raise _refused(file, what, line=places.line((ATTRIBUTES,)))
-    return attributes, places.below(ATTRIBUTES), within(mistakes, ATTRIBUTES)
+    own = {key: value for key, value in attributes.items() if key not in _OF_THE_COMPONENT}
+    return own, places.below(ATTRIBUTES), within(mistakes, ATTRIBUTES)
 
 
 def _refused(file: Path, what: str, *, line: int | None = None) -> DeclarationError:

@@ -55,6 +55,16 @@ def test_a_components_mistakes_have_the_lines_of_its_file(folder: Path) -> None:
     assert [mistake.split(" ")[0] for mistake in raised.value.mistakes] == ["defs.yaml:10:", "defs.yaml:16:"]
 
 
+def test_what_a_component_says_to_dagster_alone_is_no_mistake_of_its_file(folder: Path) -> None:
+    translated = f"{_QUOTED}translation:\n  tags: {{step: '{{{{ node.kind }}}}'}}\n"
+    _component(folder, translated)
+
+    assert load_pipeline(folder).name == "bank"
+    (folder / "plain.yaml").write_text(translated, "utf-8")
+    with pytest.raises(DeclarationError, match="Unknown key 'translation'"):
+        load_pipeline(folder / "plain.yaml")
+
+
 def test_dagsters_reader_and_ours_agree_on_everything_but_a_bare_question_mark() -> None:
     assert yaml.safe_load(_QUOTED)["source"]["columns"]["amount"] == "float?"
     with pytest.raises(yaml.YAMLError):
