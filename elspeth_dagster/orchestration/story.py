@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from elspeth_dagster.model.outcome import ERROR_PORT, INVALID_PORT
+from elspeth_dagster.nodes.coalesce import CoalesceConfig
 from elspeth_dagster.pipeline import Node, Pipeline, Port
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ def story(pipeline: Pipeline, node: Node, report: NodeReport) -> str:
 def _what(node: Node, report: NodeReport) -> str:
     tally, seconds = report.tally, report.seconds
     pace = f" ({_pace(tally.rows_in / seconds)} rows/s)" if seconds > 0 and tally.rows_in else ""
-    verb = {"source": "read", "sink": "written"}.get(node.role, "decided")
-    return f"**{_count(tally.rows_in, 'row')} {verb}** in {_seconds(seconds)}{pace}."
+    return f"**{_count(tally.rows_in, 'row')} {_done(node, report)}** in {_seconds(seconds)}{pace}."
 
 
 def _asked(report: NodeReport) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _joined(report: NodeReport) -> Iterator[str]:
     joins: JoinTally | None = report.tally.joins
     if joins is None:
         return
-    yield f"{_count(joins.merged, 'row')} made of them, by `{joins.policy}` and `{joins.merge_strategy}`"
+    yield f"by `{joins.policy}` and `{joins.merge_strategy}`"
     if joins.orders:
         order, count = joins.orders.most_common(1)[0]
         yield f"mostly `{order}`: {count:,} of {joins.orders.total():,}"
@@ -70,10 +70,24 @@ def _failed(node: Node, report: NodeReport) -> Iterator[str]:
     tally = report.tally
     if not tally.failures:
         return
-    name = "do not fit the columns" if node.role == "source" else "failed"
+    does = "does" if tally.rows_failed == 1 else "do"
+    name = f"{does} not fit the columns" if node.role == "source" else "failed"
     worst = [f"{count:,} x `{code}`" for code, count in tally.failures.most_common(CODES_MAX)]
     said = f"**{_count(tally.rows_failed, 'row')} {name}**:"
     yield f"{said} {worst[0]}." if len(worst) == 1 else "\n  - ".join([said, *worst])
+
+
+def _done(node: Node, report: NodeReport) -> str:
+    """What a node of this kind does with rows."""
+    tally = report.tally
+    if tally.joins is not None and isinstance(node.config, CoalesceConfig):
+        return f"of {len(node.config.branches())} branches joined into {tally.joins.merged:,}"
+    if node.kind == "fork":
+        return f"sent down {len(node.ports)} branches"
+    if report.batches:
+        batches = sum(one.batches for one in report.batches)
+        return f"in {batches:,} batch{'es' if batches != 1 else ''} became {tally.rows_out:,}"
+    return {"source": "read", "sink": "written"}.get(node.role, "decided")
 
 
 def _went(pipeline: Pipeline, node: Node, report: NodeReport) -> Iterator[str]:

@@ -154,3 +154,56 @@ def _data_version(instance: dg.DagsterInstance, name: str) -> str:
     assert event is not None
     assert event.asset_materialization is not None
     return str((event.asset_materialization.tags or {})["dagster/data_version"])
+
+
+def test_a_sinks_columns_are_those_of_its_file(project: Project) -> None:
+    declaration = declared()
+    declaration["sinks"]["angry"]["columns"] = ["mood", "id"]
+    project.declare(declaration)
+
+    def written(sink: str) -> list[tuple[str, str]]:
+        schema = specs(project)[sink].metadata["dagster/column_schema"]
+        return [(column.name, column.type) for column in schema.columns]
+
+    assert written("angry") == [("mood", "str"), ("id", "int")]
+    assert written("rest") == [("id", "int"), ("text", "str"), ("mood", "str")]
+    assert written("failures") == [("id", "int"), ("text", "str"), ("_error", "json")]
+
+
+def test_a_story_says_what_a_node_of_its_kind_does(project: Project) -> None:
+    invalid = (project.folder / "in.csv").read_text().replace("7,row-7.", "seven,row-7.")
+    (project.folder / "in.csv").write_text(invalid)
+    project.declare(
+        {
+            "name": "moods",
+            "source": {"kind": "csv", "path": "in.csv", "columns": {"id": "int", "text": "str"}},
+            "steps": {
+                "split": {"kind": "fork", "from": "source", "branches": ["a", "b"]},
+                "one": {"kind": "map", "from": "split.a", "set": {"x": "1"}},
+                "two": {"kind": "map", "from": "split.b", "set": {"y": "2"}},
+                "joined": {"kind": "coalesce", "from": {"a": "one", "b": "two"}},
+                "sums": {
+                    "kind": "aggregate",
+                    "from": "joined",
+                    "trigger": {"count": 20},
+                    "run": {"kind": "stats", "fields": ["id"]},
+                },
+            },
+            "sinks": {"out": {"kind": "csv", "from": "sums", "path": "out/sums.csv"}},
+        }
+    )
+    result = project.run()
+    assert result.success
+    told = {
+        "/".join(event.asset_key.path[1:]): str(event.materialization.metadata["elspeth/story"].value)
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key is not None
+    }
+    assert "**40 rows read**" in told["source"]
+    assert "**1 row does not fit the columns**: 1 x `wrong_type`." in told["source"]
+    assert "**39 rows sent down 2 branches**" in told["split/a"]
+    assert "**78 rows of 2 branches joined into 39**" in told["joined"]
+    assert "by `require_all` and `union`" in told["joined"]
+    assert "**39 rows in 2 batches became 2**" in told["sums"]
+    assert "**2 rows written**" in told["out"]
+    assert not any("e+0" in story for story in told.values())
