@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from elspeth_dagster.cli.ages import parsed_age
@@ -14,7 +15,7 @@ from elspeth_dagster.cli.settings import Settings, settings_for
 from elspeth_dagster.cli.terminal import Cell, Terminal, safe, stdout_terminal
 from elspeth_dagster.errors import ElspethError
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.purge import PurgePlan, plan_purge, purge
+from elspeth_dagster.landscape.purge import PurgePlan, ToPurge, plan_purge, purge
 from elspeth_dagster.landscape.reading import existing_landscape
 from elspeth_dagster.landscape.vacuum import forget_deleted, size_of, vacuum
 from elspeth_dagster.model.as_json import as_json
@@ -53,24 +54,33 @@ def execute(options: argparse.Namespace) -> int:
     if is_done and not options.yes and not _is_agreed(plan, can_ask=not options.json):
         terminal.line("Nothing was erased.")
         return Exit.REFUSED
-    space = _erase(settings, plan, options) if is_done or (options.vacuum and not options.dry_run) else None
+    space: str | None = None
+    left_alone = 0
+    if is_done or (options.vacuum and not options.dry_run):
+        purged, space = _erase(settings, plan, options)
+        left_alone = len(plan.runs) - len(purged)
+        plan = replace(plan, runs=purged)
     if options.json:
         print_json(_document(plan, is_done=is_done))
     elif is_done:
         terminal.line()
         terminal.line(f"{counted(plan.bodies, 'body', 'bodies')} erased; the evidence is all there.", "green")
+        if left_alone:
+            terminal.wrapped(f"{counted(left_alone, 'run')} left alone: gone on with meanwhile.")
         terminal.wrapped(space or "")
     elif space:
         terminal.line(space)
     return Exit.COMPLETE
 
 
-def _erase(settings: Settings, plan: PurgePlan, options: argparse.Namespace) -> str:
-    """Do it; returns what became of the space."""
+def _erase(
+    settings: Settings, plan: PurgePlan, options: argparse.Namespace
+) -> tuple[tuple[ToPurge, ...], str]:
+    """Do it; returns what was purged, and what became of the space."""
     database = Database(settings.landscape_url)
     try:
         before = size_of(database)
-        purge(database, plan, now=SystemClock().now())
+        purged = purge(database, plan, now=SystemClock().now())
         forget_deleted(database)
         if options.vacuum:
             vacuum(database)
@@ -78,10 +88,10 @@ def _erase(settings: Settings, plan: PurgePlan, options: argparse.Namespace) -> 
     finally:
         database.dispose()
     if not options.vacuum:
-        return "The freed space is used by later runs; --vacuum gives it back to the disk."
+        return purged, "The freed space is used by later runs; --vacuum gives it back to the disk."
     if before is None or after is None:
-        return "The freed space can be used again."
-    return f"The file took {before:,} bytes and takes {after:,} now."
+        return purged, "The freed space can be used again."
+    return purged, f"The file took {before:,} bytes and takes {after:,} now."
 
 
 def _is_agreed(plan: PurgePlan, *, can_ask: bool) -> bool:

@@ -19,7 +19,7 @@ from elspeth_dagster.cli.terminal import stdout_terminal
 from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.purges import purges_of
+from elspeth_dagster.landscape.purges import refuse_purged
 from elspeth_dagster.landscape.reading import database_at
 from elspeth_dagster.landscape.registration import close_attempt
 from elspeth_dagster.landscape.runs import RunRecord, attempts_of, find_run, heartbeat_of
@@ -69,13 +69,7 @@ def execute(options: argparse.Namespace) -> int:
 def _refuse_purged(database: Database, run: RunRecord) -> None:
     """What a purge erased cannot be worked on any more."""
     with database.read() as connection:
-        purged = purges_of(connection, run.run_id)
-    if purged:
-        raise LaunchError(
-            f"Run {run.run_key} cannot go on: its rows were purged on {purged[-1].purged_at[:10]}.",
-            where=database.shown_url,
-            hint="launch a new run",
-        )
+        refuse_purged(connection, run_id=run.run_id, run_key=run.run_key, where=database.shown_url)
 
 
 def _ended_run(

@@ -19,6 +19,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.heartbeat import STALE_S
 from elspeth_dagster.landscape.patience import patient
+from elspeth_dagster.landscape.purges import refuse_purged
 from elspeth_dagster.landscape.records import Record, Unit, closed, opened
 from elspeth_dagster.landscape.registration import EndOf, RunRegistration, closed_attempt
 from elspeth_dagster.model import ids
@@ -36,6 +37,7 @@ def begin_execution(
 
     Raises:
         AlreadyRunningError: a live run or process holds the pipeline or the node.
+        LaunchError: the run was purged, or is being purged.
     """
     partition = run.partition_key or ""
     holders = _holders(database, run, node_id, partition)
@@ -44,6 +46,7 @@ def begin_execution(
     now = timestamp(clock.now())
     stale = timestamp(clock.now() - dt.timedelta(seconds=STALE_S))
     with database.alone() as connection:
+        refuse_purged(connection, run_id=run.run_id, run_key=key, where=database.shown_url)
         # The fence first, as a committing writer does that refreshes its lease afterwards.
         fence = _locked(
             connection,

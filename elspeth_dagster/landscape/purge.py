@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.landscape.database import Database
-from elspeth_dagster.landscape.purge_candidates import old_runs, spared_salts
+from elspeth_dagster.landscape.purge_candidates import ended_at_of, old_runs, spared_salts
 from elspeth_dagster.landscape.runs import RunRecord
 from elspeth_dagster.landscape.schema import payloads, purges, request_keys, row_salts
 from elspeth_dagster.model.clock import timestamp
@@ -93,18 +93,36 @@ def _pages(salts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield salts[start : start + PAGE]
 
 
-def purge(database: Database, plan: PurgePlan, *, now: dt.datetime) -> None:
-    """Erase what ``plan`` says, and record it. It may be broken off and begun again at any moment."""
+def purge(database: Database, plan: PurgePlan, *, now: dt.datetime) -> tuple[ToPurge, ...]:
+    """Erase what ``plan`` says, and record it. It may be broken off and begun again at any moment.
+
+    Returns the runs that were purged: one that was gone on with since the plan was made is left alone, and what younger
+    runs have begun to use since then is spared.
+    """
+    spared = plan.spared | spared_salts(database, [one.run.run_id for one in plan.runs])
+    done = []
     for one in plan.runs:
         key = {"run_id": one.run.run_id, "purged_at": timestamp(now)}
-        with database.write() as connection:
-            connection.execute(
-                sa.insert(purges).values(**key, older_than=plan.older_than, bodies=0, size_bytes=0)
-            )
-            connection.execute(sa.delete(request_keys).where(request_keys.c.run_id == one.run.run_id))
+        if not _begin(database, key, plan, now=now):
+            continue
+        done.append(one)
         last: str | None = ""
         while last is not None:
-            last = _erase_page(database, key, last, plan.spared)
+            last = _erase_page(database, key, last, spared)
+    return tuple(done)
+
+
+def _begin(database: Database, key: dict[str, str], plan: PurgePlan, *, now: dt.datetime) -> bool:
+    """Record the purge, from when on nobody can go on with the run; unless somebody does already."""
+    with database.alone() as connection:  # as executions begin: either sees what the other did
+        ended_at = ended_at_of(database, key["run_id"], now)
+        if ended_at is None or ended_at >= plan.before:
+            return False
+        connection.execute(
+            sa.insert(purges).values(**key, older_than=plan.older_than, bodies=0, size_bytes=0)
+        )
+        connection.execute(sa.delete(request_keys).where(request_keys.c.run_id == key["run_id"]))
+    return True
 
 
 def _erase_page(database: Database, key: dict[str, str], after: str, spared: frozenset[str]) -> str | None:

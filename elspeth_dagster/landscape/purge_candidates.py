@@ -18,13 +18,13 @@ def old_runs(database: Database, *, before: str, now: dt.datetime) -> list[tuple
     """The runs that ended before a moment, oldest first, each with when it did; none that may be under way."""
     found = []
     for run in runs_before(database, before):
-        ended_at = _ended_at(database, run.run_id, now)
+        ended_at = ended_at_of(database, run.run_id, now)
         if ended_at is not None and ended_at < before:
             found.append((run, ended_at))
     return found
 
 
-def _ended_at(database: Database, run_id: str, now: dt.datetime) -> str | None:
+def ended_at_of(database: Database, run_id: str, now: dt.datetime) -> str | None:
     """When the run ended; where nobody closed its last attempt, when it was last heard of. None: it is under way."""
     if run_status(database, run_id, now=now) is RunStatus.RUNNING:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape.schema import purges
 
 
@@ -28,3 +29,18 @@ def purges_of(connection: Connection, run_id: str) -> tuple[PurgeRecord, ...]:
         .order_by(purges.c.purged_at)
     )
     return tuple(PurgeRecord(*found) for found in connection.execute(question))
+
+
+def refuse_purged(connection: Connection, *, run_id: str, run_key: str, where: str) -> None:
+    """Refuse to go on with a run whose rows are gone.
+
+    Raises:
+        LaunchError: the run was purged.
+    """
+    purged = purges_of(connection, run_id)
+    if purged:
+        raise LaunchError(
+            f"Run {run_key} cannot go on: its rows were purged on {purged[-1].purged_at[:10]}.",
+            where=where,
+            hint="launch a new run",
+        )

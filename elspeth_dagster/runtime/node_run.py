@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from elspeth_dagster.errors import (
-    AlreadyRunningError,
+    LaunchError,
     MissingSecretError,
     ModelUnusableError,
 )
@@ -140,7 +140,7 @@ def _begin(run: RunRegistration, node_id: str, *, key: str, engine: Engine) -> E
         return begin_execution(
             engine.database, run, key=key, node_id=node_id, clock=engine.clock, end_of=engine.end_of
         )
-    except AlreadyRunningError as error:
+    except LaunchError as error:
         close_attempt(
             engine.database,
             run_id=run.run_id,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape import Landscape, schema
 from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.database import Database
@@ -17,7 +18,7 @@ from elspeth_dagster.landscape.purge import PurgePlan, plan_purge, purge
 from elspeth_dagster.landscape.records import Unit, closed
 from elspeth_dagster.landscape.vacuum import forget_deleted, size_of, vacuum
 from tests.landscape.family import FAMILY_RUN, Family, make_family
-from tests.landscape.material import RUN_ID, FakeClock, count_of, done_state, open_call
+from tests.landscape.material import RUN_ID, FakeClock, begun, count_of, done_state, open_call
 
 DAY = dt.timedelta(days=1)
 ROWS = 4
@@ -147,6 +148,45 @@ def test_a_purge_that_was_broken_off_is_finished_by_the_next(
         connection.execute(sa.delete(schema.row_salts).where(schema.row_salts.c.salt_id == gone))
     purge(database, _plan(database, clock), now=clock.now())
     assert count_of(database, "payloads") == count_of(database, "row_salts") == 0
+
+
+def test_a_run_that_was_gone_on_with_since_it_was_planned_is_left_alone(
+    database: Database, old: Family, clock: FakeClock
+) -> None:
+    plan = _plan(database, clock)
+    count = count_of(database, "payloads")
+    begun(database, clock=clock, run=replace(FAMILY_RUN, dagster_run_id="the resume"), node_id="source")
+
+    assert purge(database, plan, now=clock.now()) == ()
+
+    assert (count_of(database, "payloads"), count_of(database, "purges")) == (count, 0)
+
+
+def test_what_a_younger_run_adopted_since_it_was_planned_is_spared(
+    database: Database, old: Family, clock: FakeClock
+) -> None:
+    plan = _plan(database, clock)
+    young = make_family(database, 1, run=YOUNG, clock=clock)
+    adopted = f"{young.key}:{old.row_id(2)}"
+    young.token(adopted, node_id="source", index=None, order=b"\x00", salt_id=old.row_id(2))
+    young.store()
+
+    purge(database, plan, now=clock.now())
+
+    with database.read() as connection:
+        left = connection.execute(
+            sa.select(schema.row_salts.c.salt_id).where(schema.row_salts.c.run_id == RUN_ID)
+        ).scalars()
+        assert list(left) == [old.row_id(2)]
+
+
+def test_a_purged_run_does_not_begin_again_whoever_resumes_it(
+    database: Database, old: Family, clock: FakeClock
+) -> None:
+    purge(database, _plan(database, clock), now=clock.now())
+
+    with pytest.raises(LaunchError, match=f"Run {old.key} cannot go on: its rows were purged on"):
+        begun(database, clock=clock, run=replace(FAMILY_RUN, dagster_run_id="the resume"), node_id="source")
 
 
 def test_what_was_erased_is_in_no_file_any_more(tmp_path: Path, clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.purge import plan_purge, purge
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.scenarios.conftest import findings
 from tests.support import Project, mood_pipeline, write_csv
@@ -90,6 +93,32 @@ def test_a_run_killed_in_the_middle_of_the_llm_node_is_finished_by_a_resume(tmp_
     reused = project.query("SELECT count(*) FROM calls WHERE reused_from IS NOT NULL")[0][0]
     assert reused > 0
     _assert_complete(project, 300)
+
+
+def test_a_run_that_was_purged_is_not_resumed_in_dagster_either_and_buys_nothing(tmp_path: Path) -> None:
+    project = _project(tmp_path, 20)
+    with FakeModelServer(FakeModelSettings(rules=(Rule("row-15.", Fault.HTTP_401),))) as server:
+        project.declare(mood_pipeline(server.base_url))
+        first = project.run()
+        assert not first.success
+        database = Database(project.landscape_url)
+        next_year = dt.datetime.now(dt.UTC) + dt.timedelta(days=365)
+        plan = plan_purge(database, older_than=dt.timedelta(days=30), shown="30d", now=next_year)
+        assert len(purge(database, plan, now=next_year)) == 1
+        database.dispose()
+        server.change(rules=())
+        asked = server.stats().requests
+
+        resumed = project.run(resume=first.run_id)
+
+        assert not resumed.success
+        assert (
+            f"Run {first.run_id[:8]} cannot go on: its rows were purged on {next_year:%Y-%m-%d}."
+            in _failures(resumed)
+        )
+        assert server.stats().requests == asked
+    assert findings(project) == []
+    assert project.query("SELECT status FROM run_attempts ORDER BY attempt") == [("failed",), ("failed",)]
 
 
 def _assert_complete(project: Project, rows: int) -> None:
