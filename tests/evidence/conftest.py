@@ -55,16 +55,17 @@ class Copy:
                 changed = connection.execute(sql, parameters)
                 assert sql.startswith("DROP") or changed.rowcount, f"nothing was changed by {sql}"
 
-    def report(self, *, with_dagster: bool = True) -> VerifyReport:
+    def report(self, *, with_dagster: bool = True, run: str = RUN_ID) -> VerifyReport:
+        """What `verify` says of the run of this id or key."""
         database = self.database
         try:
-            run = find_run(database, RUN_ID)
-            return verify_run(database, run, now=NOW, witness=self.witness if with_dagster else None)
+            found = find_run(database, run)
+            return verify_run(database, found, now=NOW, witness=self.witness if with_dagster else None)
         finally:
             database.dispose()
 
-    def findings(self, *, with_dagster: bool = True) -> list[Finding]:
-        report = self.report(with_dagster=with_dagster)
+    def findings(self, *, with_dagster: bool = True, run: str = RUN_ID) -> list[Finding]:
+        report = self.report(with_dagster=with_dagster, run=run)
         return [finding for check in report.checks for finding in check.findings]
 
 

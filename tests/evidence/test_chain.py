@@ -50,7 +50,9 @@ def test_a_record_that_was_replaced_with_its_hash_is_reported(copy: Copy) -> Non
     copy.change(
         ("UPDATE edges SET to_node_id = 'urgent', record_hash = ? WHERE from_node_id = 'items'", made[-1:])
     )
-    assert any(finding.check == "seal_root" for finding in copy.findings(with_dagster=False))
+    (found,) = [finding for finding in copy.findings(with_dagster=False) if finding.check == "seal_root"]
+    assert (found.table, found.key) == ("runs", RUN_ID)
+    assert "one of runs, nodes or edges was replaced by another, together with its hash" in found.what
 
 
 def test_a_tail_that_was_cut_off_is_seen_in_a_run_that_says_it_is_finished(copy: Copy) -> None:
@@ -93,7 +95,11 @@ def test_a_chain_that_was_rewritten_to_fit_is_seen_by_dagster_alone(copy: Copy) 
     columns = schema.node_states.columns.keys()
     state[columns.index("duration_ms")] = 99.5
     copy.change((edited, (sealed("node_states", *state[:-1])[-1], state[0])))
-    assert {finding.key for finding in copy.findings(with_dagster=False)} == {"0123abcd/tidy"}
+    (found,) = copy.findings(with_dagster=False)
+    assert (found.table, found.key) == ("node_executions", "0123abcd/tidy")
+    assert (
+        "(node_executions 1, node_states 5): one of them was replaced by another, together with" in found.what
+    )
     reseal(copy)
     assert copy.findings(with_dagster=False) == []
     findings = copy.findings()

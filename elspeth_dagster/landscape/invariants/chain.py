@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape import schema
-from elspeth_dagster.landscape.evidence import OF_AN_EXECUTION, Scope
+from elspeth_dagster.landscape.evidence import OF_AN_EXECUTION, OF_THE_GRAPH, Scope
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.seals import sum_of
 from elspeth_dagster.model.outcome import ExecutionStatus
@@ -20,6 +20,9 @@ _ENDED_BY_ITSELF: Final = frozenset(
     {ExecutionStatus.COMPLETED.value, ExecutionStatus.FAILED.value, ExecutionStatus.INTERRUPTED.value}
 )
 """How an execution's own process ends it, in the transaction that seals it."""
+
+
+_UNDER_EVERY_SEAL: Final = frozenset(table.name for table in OF_THE_GRAPH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,40 @@ def sealed_once(examined: Examined) -> Iterator[Finding]:
 def seal_roots(examined: Examined) -> Iterator[Finding]:
     """The evidence of each sealed execution has the root, and the number of records, that was sealed."""
     executions = _executions(examined)
+    broken, checked = [], 0
     for seal in stored_seals(examined):
         if seal.execution_id not in executions:
             continue  # another check says so
+        checked += 1
         node_id, _ = executions[seal.execution_id]
         scope = Scope(examined.run.run_id, node_id, seal.executions)
         now = sum_of(examined.database, scope)
         examined.counts["seals"] += 1
         yield from _differing_counts(examined, seal, now.counts)
         if now.counts == seal.counts and now.merkle_root != seal.merkle_root:
-            what = (
-                f"Seal {seal.sequence} does not fit its {sum(seal.counts.values()):,} records: "
-                "one of them was replaced by another."
-            )
-            yield Finding("seal_root", "node_executions", seal.execution_id, what)
+            broken.append(seal)
+    yield from _replaced(examined, broken, is_every_seal=len(broken) == checked > 1)
     yield from _strangers(examined, executions)
+
+
+def _replaced(examined: Examined, broken: Sequence[StoredSeal], *, is_every_seal: bool) -> Iterator[Finding]:
+    """Records that were replaced together with their hash. A root tells that one was, not which; but where it is."""
+    if is_every_seal:
+        what = (
+            f"None of the {len(broken)} seals fits, and these records are under all of them: one of runs, nodes or "
+            "edges was replaced by another, together with its hash."
+        )
+        yield Finding("seal_root", "runs", examined.run.run_id, what)
+        return
+    for seal in broken:
+        tables = ", ".join(
+            f"{name} {count:,}" for name, count in seal.counts.items() if name not in _UNDER_EVERY_SEAL
+        )
+        what = (
+            f"Seal {seal.sequence} does not fit its {sum(seal.counts.values()):,} records ({tables}): "
+            "one of them was replaced by another, together with its hash."
+        )
+        yield Finding("seal_root", "node_executions", seal.execution_id, what)
 
 
 def _differing_counts(examined: Examined, seal: StoredSeal, now: dict[str, int]) -> Iterator[Finding]:
