@@ -22,7 +22,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.purges import refuse_purged
 from elspeth_dagster.landscape.reading import database_at
 from elspeth_dagster.landscape.registration import close_attempt
-from elspeth_dagster.landscape.runs import RunRecord, attempts_of, find_run, heartbeat_of
+from elspeth_dagster.landscape.runs import RunRecord, attempts_of, find_run, heartbeat_of, let_in
 from elspeth_dagster.landscape.status import finished_status
 from elspeth_dagster.landscape.summary import run_summary
 from elspeth_dagster.model.clock import SystemClock
@@ -82,7 +82,7 @@ def _ended_run(
     """
     from elspeth_dagster.orchestration.liveness import end_if_dead  # noqa: PLC0415 - slow to import
 
-    attempt = attempts_of(database, run.run_id)[-1]
+    attempt = let_in(attempts_of(database, run.run_id))
     latest = instance.get_run_by_id(attempt.dagster_run_id)
     if latest is None:
         raise LaunchError(
@@ -121,7 +121,7 @@ def _close_if_finished(database: Database, run: RunRecord) -> bool:
     An attempt that failed after its last record is Dagster's to repeat: it finds nothing waiting.
     """
     finished = finished_status(database, run.run_id)
-    latest = attempts_of(database, run.run_id)[-1]
+    latest = let_in(attempts_of(database, run.run_id))
     if finished is None or latest.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
         return False
     close_attempt(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from elspeth_dagster.errors import LandscapeError
+from elspeth_dagster.errors import AlreadyRunningError, LandscapeError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.paging import Found, Page, paged
 from elspeth_dagster.landscape.schema import fences, leases, node_executions, run_attempts, runs
@@ -49,10 +49,15 @@ class AttemptRecord:
     end_reason: str | None
     counts: Mapping[str, JSON] | None
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether it was over before it began, because another one was at work."""
+        return self.end_reason == AlreadyRunningError.code
+
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A run and its latest attempt."""
+    """A run and its latest attempt that was let in."""
 
     run: RunRecord
     latest: AttemptRecord
@@ -87,10 +92,10 @@ def find_run(database: Database, text: str) -> RunRecord:
 
 
 def recent_runs(database: Database, *, runs_max: int) -> tuple[ListedRun, ...]:
-    """The latest runs, latest first, each with its latest attempt."""
+    """The latest runs, latest first, each with its latest attempt that was let in."""
     with database.read() as connection:
         return tuple(
-            ListedRun(run, _attempts(connection, run.run_id)[-1]) for run in _latest(connection, runs_max)
+            ListedRun(run, let_in(_attempts(connection, run.run_id))) for run in _latest(connection, runs_max)
         )
 
 
@@ -106,12 +111,17 @@ def listed_page(connection: Connection, *, after: str | None, limit: int) -> Pag
     return paged(
         connection,
         sa.select(runs),
-        lambda one: ListedRun(_run(one), _attempts(connection, one.run_id)[-1]),
+        lambda one: ListedRun(_run(one), let_in(_attempts(connection, one.run_id))),
         by=(runs.c.started_at, runs.c.run_id),
         after=after,
         limit=limit,
         is_latest_first=True,
     )
+
+
+def let_in(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
+    """The attempt that says how the run stands: the latest, but for those that were refused beside it."""
+    return next((attempt for attempt in reversed(attempts) if not attempt.was_refused), attempts[-1])
 
 
 def attempts_of(database: Database, run_id: str) -> tuple[AttemptRecord, ...]:

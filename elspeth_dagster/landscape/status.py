@@ -14,7 +14,7 @@ from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.balance import run_balance
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.heartbeat import STALE_S
-from elspeth_dagster.landscape.runs import attempts_of, heartbeat_of
+from elspeth_dagster.landscape.runs import attempts_of, heartbeat_of, let_in
 from elspeth_dagster.landscape.schema import node_executions, node_states, nodes
 from elspeth_dagster.model.clock import timestamp
 from elspeth_dagster.model.outcome import BUDGET_SPENT, ExecutionStatus, RunStatus
@@ -24,8 +24,8 @@ LATE_ARRIVAL = "late_arrival_after_merge"
 
 
 def run_status(database: Database, run_id: str, *, now: dt.datetime) -> RunStatus:
-    """The status of a run: its latest attempt's, worked out where that attempt is not closed."""
-    closed = attempts_of(database, run_id)[-1].status
+    """The status of a run: that of its latest attempt that was let in, worked out where it is not closed."""
+    closed = let_in(attempts_of(database, run_id)).status
     if closed is not RunStatus.RUNNING:
         return closed
     finished = finished_status(database, run_id)

@@ -41,12 +41,14 @@ _QUIET_SETTINGS: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n
 """Nothing is sent anywhere, and the UI asks for no e-mail address."""
 
 
-def _make_storages(instance: dg.DagsterInstance, home: Path) -> None:
-    """Have Dagster make its databases, one process at a time: two at once trip over each other's migrations."""
+def _opened(home: Path) -> dg.DagsterInstance:
+    """The instance, its databases made, by one process at a time: two at once trip over each other's tables."""
     with (home / ".making_storages").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
         instance.get_runs_count()
         instance.get_asset_keys(limit=1)
+    return instance
 
 
 @contextmanager
@@ -67,8 +69,7 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
             where=str(home),
             hint="set DAGSTER_HOME to a folder that can be written",
         ) from error
-    with _variable("DAGSTER_HOME", str(home)), dg.DagsterInstance.get() as instance:
-        _make_storages(instance, home)
+    with _variable("DAGSTER_HOME", str(home)), _opened(home) as instance:
         yield instance
 
 

@@ -15,7 +15,9 @@ from elspeth_dagster.landscape.executions import ended_execution
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.heartbeat import STALE_S, beat
 from elspeth_dagster.landscape.records import Unit, closed
-from elspeth_dagster.landscape.registration import EndOf, RunRegistration
+from elspeth_dagster.landscape.registration import EndOf, RunRegistration, close_attempt
+from elspeth_dagster.landscape.runs import recent_runs
+from elspeth_dagster.landscape.status import run_status
 from elspeth_dagster.model.canonical import record_hash
 from elspeth_dagster.model.clock import timestamp
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
@@ -174,6 +176,28 @@ def test_a_live_rival_is_refused_before_anything_is_taken(
     assert "90 s" in str(refused.value)
     assert holder(database) == ("1f0c9a52/source", RUN_ID)
     assert count_of(database, "node_executions") == 1
+
+
+def test_a_resume_that_was_refused_says_nothing_of_how_the_run_stands(
+    database: Database, clock: FakeClock
+) -> None:
+    begun(database, clock=clock)
+    with pytest.raises(AlreadyRunningError):
+        begun(database, clock=clock, run=RESUMED)
+
+    close_attempt(
+        database,
+        run_id=RUN_ID,
+        dagster_run_id=RESUMED.dagster_run_id,
+        status=RunStatus.FAILED,
+        reason=AlreadyRunningError.code,
+        counts=None,
+        clock=clock,
+    )
+
+    assert run_status(database, RUN_ID, now=clock.now()) is RunStatus.RUNNING
+    (listed,) = recent_runs(database, runs_max=5)
+    assert listed.latest.dagster_run_id == RUN_ID
 
 
 @pytest.mark.parametrize("run", [RESUMED, NEXT_DAY], ids=["resumed", "another run"])

@@ -10,7 +10,7 @@ from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
 from elspeth_dagster.landscape.invariants.graph import graph_of
 from elspeth_dagster.landscape.invariants.scope import seen_again
-from elspeth_dagster.landscape.runs import attempts_of
+from elspeth_dagster.landscape.runs import attempts_of, let_in
 from elspeth_dagster.landscape.schema import node_executions, node_states, run_attempts
 from elspeth_dagster.landscape.status import latest_executions
 from elspeth_dagster.model.outcome import ExecutionStatus, RunStatus
@@ -26,8 +26,9 @@ def run_closure(examined: Examined) -> Iterator[Finding]:
         if latest.get(node_id) is not ExecutionStatus.COMPLETED:
             how = "was never executed" if latest.get(node_id) is None else f"ended {latest[node_id]}"
             yield Finding("run_closure", "node_executions", f"{run_id}, {node_id}", f"The node {how}.")
-    for attempt in attempts_of(examined.database, run_id)[:-1]:
-        if attempt.status is RunStatus.RUNNING:
+    attempts = attempts_of(examined.database, run_id)
+    for attempt in attempts:
+        if attempt is not let_in(attempts) and attempt.status is RunStatus.RUNNING:
             key = f"{run_id}, {attempt.dagster_run_id}"
             yield Finding(
                 "run_closure", "run_attempts", key, "The attempt is open, though another one followed."
