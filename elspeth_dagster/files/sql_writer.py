@@ -178,8 +178,8 @@ def _table_of(
             column["name"]: column["type"] for column in inspector.get_columns(uri.table, schema=uri.schema)
         }
         _refuse_lacking(there, columns, uri, address, connection)
-        return _table(uri, [*own, *(_column(name, there[name]) for name in columns)])
-    table = _table(uri, [*own, *(_column(name, new_type(kind)) for name, kind in columns.items())])
+        return _table(uri, [*(_column(name, there[name]) for name in columns), *own])
+    table = _table(uri, [*(_column(name, new_type(kind)) for name, kind in columns.items()), *own])
     table.create(connection)
     return table
 

@@ -51,6 +51,11 @@ class DatabaseConfig(NodeConfig):
         """The variable that holds the URL."""
         return () if self.url_env is None else (self.url_env,)
 
+    @property
+    def backend(self) -> str | None:
+        """The kind of database, where the declaration tells it."""
+        return None if self.url is None else self.url.partition(":")[0].partition("+")[0]
+
     def mistakes(self, columns: Columns, home: Home) -> Iterator[Mistake]:
         """No database or two, a URL that tells a user, and a SQLite file outside of the project."""
         yield from super().mistakes(columns, home)

@@ -34,6 +34,7 @@ class SqlSinkConfig(DatabaseConfig, SinkConfig):
     table: str = Field(min_length=1, description="The table, as it is named.", examples=["judged_messages"])
     mode: Literal["replace", "append"] = Field(
         default="replace",
+        examples=["append"],
         description="What becomes of the rows that this sink wrote before: `replace` takes those of the same partition "
         "away, `append` keeps them. Rows of others stay in any case.",
     )

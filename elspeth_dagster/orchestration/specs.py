@@ -9,6 +9,7 @@ import dagster as dg
 
 from elspeth_dagster.model.canonical import canonical_bytes, plain_hash
 from elspeth_dagster.model.row import JSON
+from elspeth_dagster.nodes.database import DatabaseConfig
 from elspeth_dagster.nodes.llm import LlmConfig
 from elspeth_dagster.nodes.source import AssetSourceConfig
 from elspeth_dagster.orchestration.automation import automation_condition, freshness_policy
@@ -27,11 +28,13 @@ _KIND_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "csv": ("csv", "file"),
     "jsonl": ("json", "file"),
     "parquet": ("parquet", "file"),
-    "sql": ("sql",),
     "asset": ("table",),
     "coalesce": ("coalesce", "join"),
 }
 """Where Dagster has an icon under another name. It shows three kinds at most."""
+
+_DATABASE_TAGS: Final[Mapping[str, str]] = {"postgresql": "postgres", "mssql": "sqlserver"}
+"""Where Dagster has a database's icon under another name. One whose URL only the run knows is a table."""
 
 _WHAT: Final[Mapping[str, str]] = {
     "source": "Reads rows",
@@ -97,6 +100,8 @@ def _kinds(pipeline: Pipeline, node: Node) -> set[str]:
     if isinstance(node.config, LlmConfig):
         settings = pipeline.model(node.config.model)
         return {"llm", "openai" if settings is None else settings.provider}
+    if isinstance(node.config, DatabaseConfig):
+        return {"sql", _DATABASE_TAGS.get(node.config.backend or "", node.config.backend or "table")}
     return set(_KIND_TAGS.get(node.kind, (node.kind,)))
 
 

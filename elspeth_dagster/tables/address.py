@@ -93,7 +93,9 @@ class Address:
 
     def failure(self, error: Exception) -> ElspethError:
         """What to raise instead of ``error``."""
-        said, is_statement = self._said(error), getattr(error, "statement", None) is not None
+        said = self._said(error)
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        is_statement = getattr(error, "statement", None) is not None and not is_lost
         what = f"The database {'refused' if is_statement else 'cannot be used'}: {said}."
         hint = (
             "mend what it names, then resume"

@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from elspeth_dagster.errors import DeclarationError, SinkError, SourceError
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.runs import find_run
+from elspeth_dagster.landscape.verify import verify_run
+from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.orchestration.build import job_of_file
 from elspeth_dagster.pipeline import pipeline_from
+from elspeth_dagster.pipeline.json_schema import sinks_schema, source_schema
 from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from tests.postgres import Postgres
 from tests.scenarios.conftest import findings
@@ -109,6 +115,62 @@ def test_rows_go_from_table_to_table_and_the_run_is_provable(project: Project, w
     assert "table=messages" in str(by_key["source"].metadata["dagster/uri"].value)
     _execute(warehouse, "UPDATE judged SET text = 'ten' WHERE id = 1")
     assert any("is not what the sink wrote: 5 rows of it now, 5 then" in one for one in findings(project))
+
+
+def test_verify_says_what_it_cannot_read(
+    project: Project, warehouse: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.declare(DECLARATION)
+    assert project.run().success
+    if warehouse.startswith("postgres"):
+        assert "out/judged" not in "".join(_notes(project))
+        with monkeypatch.context() as patched:
+            patched.delenv("WAREHOUSE_URL")
+            assert "judged in " in "".join(_notes(project))
+            assert "The environment variable WAREHOUSE_URL is not set." in "".join(_notes(project))
+            patched.setenv("WAREHOUSE_URL", "postgresql://elsewhere/db")
+            assert "leads elsewhere now" in "".join(_notes(project))
+    _execute(warehouse, "DROP TABLE judged")
+    assert "not compared. The database refused" in "".join(_notes(project))
+    assert findings(project) == []
+
+
+def _notes(project: Project) -> tuple[str, ...]:
+    database = Database(project.landscape_url)
+    try:
+        ((run_id,),) = project.query("SELECT run_id FROM runs")
+        return verify_run(database, find_run(database, run_id), now=SystemClock().now()).notes
+    finally:
+        database.dispose()
+
+
+def test_later_runs_of_an_appending_sink_leave_the_earlier_ones_provable(
+    project: Project, warehouse: str
+) -> None:
+    out = {**DECLARATION["sinks"]["out"], "mode": "append"}
+    project.declare({**DECLARATION, "sinks": {**DECLARATION["sinks"], "out": out}})
+    assert project.run().success
+    ((first,),) = project.query("SELECT run_id FROM runs")
+    assert project.run().success
+    assert _execute(warehouse, "SELECT count(*) FROM judged") == [(10,)]
+    database = Database(project.landscape_url)
+    try:
+        report = verify_run(database, find_run(database, first), now=SystemClock().now())
+    finally:
+        database.dispose()
+    assert (report.is_clean, report.counts["tables"]) == (True, 1)
+
+
+def test_the_schema_for_editors_takes_what_the_loader_takes() -> None:
+    for schema, section, kinds in (
+        (source_schema(), "source", {"order_by": ["id", "text"]}),
+        (source_schema(), "source", {"order_by": "id"}),
+        (sinks_schema()["additionalProperties"], "out", {"mode": "append", "columns": {"id": "int"}}),
+    ):
+        declared = DECLARATION["source"] if section == "source" else DECLARATION["sinks"][section]
+        jsonschema.validate({**declared, **kinds}, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**declared, **kinds, "tabel": "x"}, schema)
 
 
 def test_no_user_and_no_password_is_stored_anywhere(project: Project, warehouse: str) -> None:
