@@ -63,7 +63,7 @@ class SqlSourceConfig(DatabaseConfig, SourceConfig):
 
     def where(self) -> str:
         """The table, or that it is a query."""
-        return "query" if self.table is None else f"table {self.table!r}"
+        return "a query" if self.table is None else f"table {self.table!r}"
 
     def reading(self, home: Home, *, partition: str | None, run_id: str | None) -> Reading:
         """The rows of this run.

@@ -116,8 +116,9 @@ def _description(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> str:
 def _what(node: Node) -> str:
     what = _WHAT.get(node.role) or _WHAT.get(node.kind, "Decides about rows")
     path = getattr(node.config, "path", None)
+    place = node.config.where() if isinstance(node.config, DatabaseConfig) else path and f"`{path}`"
     where = {"source": "from", "sink": "to"}.get(node.role)
-    return what if path is None or where is None else f"{what} {where} `{path}`"
+    return what if not place or where is None else f"{what} {where} {place}"
 
 
 def _lineage(pipeline: Pipeline, node: Node) -> dict[str, Any]:
