@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field
 
@@ -73,10 +74,10 @@ class SqlSourceConfig(DatabaseConfig, SourceConfig):
         """
         _ = run_id
         address = self.address(home, error=SourceError)
-        name = "query" if self.table is None else self.table
-        uri = f"{address.database}?{'query' if self.table is None else 'table'}={name}"
         noun = "query's result" if self.table is None else "table"
-        return Reading(f"{name} in {address.database}", self._records(home, partition), uri=uri, noun=noun)
+        uri = address.database if self.table is None else f"{address.database}?table={quote(self.table)}"
+        where = f"{self.where()} in {address.database}"
+        return Reading(where, self._records(home, partition), uri=uri, noun=noun)
 
     def reader(self) -> RowReader:
         """Values have a table's types: they must fit."""

@@ -13,7 +13,7 @@ import pytest
 
 from elspeth_dagster.errors import DeclarationError, SourceError
 from elspeth_dagster.pipeline import pipeline_from
-from elspeth_dagster.runtime.node_run import Engine, run_node
+from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from tests.scenarios.conftest import findings
 from tests.scenarios.test_source_again import IDENTITY, engine  # noqa: F401 - a fixture
 from tests.support import Project
@@ -107,18 +107,17 @@ def test_a_declared_type_that_a_row_does_not_fit_stops_the_sink_and_is_mended_by
     assert findings(project) == []
 
 
-def test_shards_take_their_records_of_one_file(project: Project) -> None:
-    _source(project.folder, [float(number) for number in range(7)])
+def test_shards_take_their_records_of_one_file(tmp_path: Path, engine: Engine) -> None:  # noqa: F811
+    _source(tmp_path, [float(number) for number in range(7)])
     sinks = {"out": {"kind": "parquet", "from": "source", "path": "out/{partition}.parquet"}}
     source = {**DECLARATION["source"], "on_invalid": "discard"}
-    project.declare({"name": "typed", "source": source, "sinks": sinks, "partitions": {"shards": 2}})
-    from elspeth_dagster.orchestration.build import job_of_file  # noqa: PLC0415 - Dagster's own work
-
+    divided = {"name": "typed", "source": source, "sinks": sinks, "partitions": {"shards": 2}}
+    pipeline = pipeline_from(divided, base=tmp_path)
     for key in ("0-of-2", "1-of-2"):
-        with project.instance() as instance:
-            job = job_of_file(str(project.declaration), project.landscape_url)
-            assert job.execute_in_process(instance=instance, partition_key=key).success
-    parts = [pq.read_table(path)["id"].to_pylist() for path in sorted(project.folder.glob("out/*.parquet"))]
+        identity = RunIdentity(f"run/{key}", key, key, None, None, {}, "host", 1)
+        for node_id in pipeline.nodes:
+            run_node(pipeline, node_id, run=identity, engine=engine)
+    parts = [pq.read_table(path)["id"].to_pylist() for path in sorted(tmp_path.glob("out/*.parquet"))]
     assert parts == [[0, 2, 4, 6], [1, 3, 5]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.runs import find_run
 from elspeth_dagster.landscape.verify import verify_run
 from elspeth_dagster.model.clock import SystemClock
-from elspeth_dagster.orchestration.build import job_of_file
-from elspeth_dagster.pipeline import pipeline_from
+from elspeth_dagster.model.outcome import RunStatus
+from elspeth_dagster.pipeline import Pipeline, pipeline_from
 from elspeth_dagster.pipeline.json_schema import sinks_schema, source_schema
 from elspeth_dagster.runtime.node_run import Engine, RunIdentity, run_node
 from tests.postgres import Postgres
@@ -145,20 +146,19 @@ def _notes(project: Project) -> tuple[str, ...]:
 
 
 def test_later_runs_of_an_appending_sink_leave_the_earlier_ones_provable(
-    project: Project, warehouse: str
+    tmp_path: Path,
+    warehouse: str,
+    engine: Engine,  # noqa: F811
 ) -> None:
     out = {**DECLARATION["sinks"]["out"], "mode": "append"}
-    project.declare({**DECLARATION, "sinks": {**DECLARATION["sinks"], "out": out}})
-    assert project.run().success
-    ((first,),) = project.query("SELECT run_id FROM runs")
-    assert project.run().success
+    pipeline = pipeline_from({**DECLARATION, "sinks": {**DECLARATION["sinks"], "out": out}}, base=tmp_path)
+    for run_id in ("first", "second"):
+        _run_all(pipeline, engine, run_id, None)
     assert _execute(warehouse, "SELECT count(*) FROM judged") == [(10,)]
-    database = Database(project.landscape_url)
-    try:
-        report = verify_run(database, find_run(database, first), now=SystemClock().now())
-    finally:
-        database.dispose()
-    assert (report.is_clean, report.counts["tables"]) == (True, 1)
+    first = find_run(engine.database, "first")
+    report = verify_run(engine.database, first, now=SystemClock().now())
+    assert [one.what for check in report.checks for one in check.findings] == []
+    assert report.counts["tables"] == 1
 
 
 def test_the_schema_for_editors_takes_what_the_loader_takes() -> None:
@@ -238,39 +238,46 @@ def test_a_sink_that_died_after_its_table_was_written_writes_it_again(
     assert report.proofs.sink.holds
 
 
-def test_each_partition_reads_and_replaces_its_own_rows(project: Project, warehouse: str) -> None:
+def _run_all(pipeline: Pipeline, engine: Engine, run_id: str, partition: str | None) -> None:  # noqa: F811
+    identity = RunIdentity(run_id, run_id, partition, None, None, {}, "host", 1)
+    alone = replace(engine, end_of=lambda _: RunStatus.COMPLETED)
+    for node_id in pipeline.nodes:
+        run_node(pipeline, node_id, run=identity, engine=alone)
+
+
+def test_each_partition_reads_and_replaces_its_own_rows(
+    tmp_path: Path,
+    warehouse: str,
+    engine: Engine,  # noqa: F811
+) -> None:
     source = {
         key: value for key, value in DECLARATION["source"].items() if key not in {"table", "on_invalid"}
     }
     source["query"] = "SELECT id, text FROM messages WHERE text = {partition}"
     sinks = {"out": {**DECLARATION["sinks"]["out"], "from": "source"}}
-    project.declare(
-        {"name": "tables", "source": source, "sinks": sinks, "partitions": {"static": ["one", "two"]}}
-    )
-    for key in ("one", "two", "one"):
-        with project.instance() as instance:
-            job = job_of_file(str(project.declaration), project.landscape_url)
-            assert job.execute_in_process(instance=instance, partition_key=key).success
-    question = "SELECT elspeth_partition, id FROM judged ORDER BY 1"
-    assert _execute(warehouse, question) == [("one", 1), ("two", 2)]
+    divided = {"name": "tables", "source": source, "sinks": sinks, "partitions": {"static": ["one", "two"]}}
+    pipeline = pipeline_from(divided, base=tmp_path)
+    for number, key in enumerate(("one", "two", "one")):
+        _run_all(pipeline, engine, f"run-{number}", key)
+    question = "SELECT elspeth_partition, id, elspeth_run_id FROM judged ORDER BY 1"
+    assert _execute(warehouse, question) == [("one", 1, "run-2"), ("two", 2, "run-1")]
 
 
-def test_shards_take_their_records_of_one_table(project: Project, warehouse: str) -> None:
+def test_shards_take_their_records_of_one_table(
+    tmp_path: Path,
+    warehouse: str,
+    engine: Engine,  # noqa: F811
+) -> None:
     source = {**DECLARATION["source"], "on_invalid": "discard"}
     sinks = {"out": {**DECLARATION["sinks"]["out"], "from": "source"}}
-    project.declare({"name": "tables", "source": source, "sinks": sinks, "partitions": {"shards": 2}})
+    divided = {"name": "tables", "source": source, "sinks": sinks, "partitions": {"shards": 2}}
+    pipeline = pipeline_from(divided, base=tmp_path)
     for key in ("0-of-2", "1-of-2"):
-        with project.instance() as instance:
-            job = job_of_file(str(project.declaration), project.landscape_url)
-            assert job.execute_in_process(instance=instance, partition_key=key).success
+        _run_all(pipeline, engine, f"run/{key}", key)
     question = "SELECT elspeth_partition, id FROM judged ORDER BY 1, 2"
     assert _execute(warehouse, question) == [
-        ("0-of-2", 1),
-        ("0-of-2", 5),
-        ("1-of-2", 2),
-        ("1-of-2", 4),
-        ("1-of-2", 6),
-    ]
+        ("0-of-2", 1), ("0-of-2", 5), ("1-of-2", 2), ("1-of-2", 4), ("1-of-2", 6),
+    ]  # fmt: skip
 
 
 def test_an_unset_variable_is_told_before_anything_is_begun(
