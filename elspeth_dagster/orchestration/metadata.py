@@ -36,7 +36,6 @@ def materialization_metadata(report: NodeReport, *, port: str | None, story: str
     metadata: dict[str, Any] = {
         "elspeth/story": dg.MetadataValue.md(story),
         "dagster/row_count": _row_count(report, port),
-        **seal_metadata(report.handle.run_id, [report.seal]),
         "elspeth/rows_in": tally.rows_in,
         "elspeth/rows_out": tally.rows_out,
         "elspeth/rows_failed": tally.rows_failed,
@@ -59,7 +58,7 @@ def materialization_metadata(report: NodeReport, *, port: str | None, story: str
         metadata["dagster/uri"] = dg.MetadataValue.text(uri) if "://" in uri else dg.MetadataValue.path(uri)
     key = report.handle.run_key
     metadata["elspeth/explain"] = dg.MetadataValue.text(f"elspeth-dagster explain {key} --row 0")
-    return metadata
+    return metadata | seal_metadata(report.handle.run_id, [report.seal])
 
 
 def data_version(node: Node, report: NodeReport) -> dg.DataVersion | None:

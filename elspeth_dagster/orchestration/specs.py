@@ -29,9 +29,12 @@ _KIND_TAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": ("json", "file"),
     "parquet": ("parquet", "file"),
     "asset": ("table",),
-    "coalesce": ("coalesce", "join"),
+    "python": ("python",),
 }
-"""Where Dagster has an icon under another name. It shows three kinds at most."""
+"""Those that Dagster has an icon for, maybe under another name. It shows three kinds at most."""
+
+_ANY_STEP: Final = "task"
+"""The icon of a step that Dagster has none for."""
 
 _DATABASE_TAGS: Final[Mapping[str, str]] = {"postgresql": "postgres", "mssql": "sqlserver"}
 """Where Dagster has a database's icon under another name. One whose URL only the run knows is a table."""
@@ -102,7 +105,7 @@ def _kinds(pipeline: Pipeline, node: Node) -> set[str]:
         return {"llm", "openai" if settings is None else settings.provider}
     if isinstance(node.config, DatabaseConfig):
         return {"sql", _DATABASE_TAGS.get(node.config.backend or "", node.config.backend or "table")}
-    return set(_KIND_TAGS.get(node.kind, (node.kind,)))
+    return set(_KIND_TAGS.get(node.kind, (node.kind, _ANY_STEP)))
 
 
 def _description(pipeline: Pipeline, node: Node, key: dg.AssetKey) -> str:

@@ -46,6 +46,8 @@ def test_a_page_has_description_kinds_owner_tags_and_the_line_of_yaml(project: P
     judge = specs(project)["judge"]
     assert judge.description == "How the writer feels."
     assert judge.kinds == {"llm", "openai"}
+    assert specs(project)["triage/angry"].kinds == {"gate", "task"}  # Dagster has an icon for the second
+    assert specs(project)["angry"].kinds == {"csv", "file"}
     assert list(judge.owners) == ["team:moods"]
     assert judge.tags["domain"] == "support"
     reference = judge.metadata["dagster/code_references"].code_references[0]
@@ -119,6 +121,7 @@ def test_a_materialization_tells_its_story_plots_its_numbers_and_costs_few_event
     for plotted in ("rows_per_second", "latency_p95_ms", "capacity_retries", "prompt_tokens", "error_rate"):
         assert isinstance(judge[f"elspeth/{plotted}"], dg.IntMetadataValue | dg.FloatMetadataValue)
     assert isinstance(judge["elspeth/top_failures"], dg.TableMetadataValue)
+    assert next(iter(judge)) == "elspeth/story"
     story = judge["elspeth/story"]
     assert isinstance(story, dg.MarkdownMetadataValue)
     assert "**40 rows decided**" in str(story.value)
