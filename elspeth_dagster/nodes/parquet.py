@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from elspeth_dagster.files import RawRecord, RowWriter
+from elspeth_dagster import files
 from elspeth_dagster.files.parquet_file import INSTALL, is_installed, read_parquet
 from elspeth_dagster.files.parquet_writer import ParquetWriter
 from elspeth_dagster.model.columns import RowReader, parse_columns
@@ -33,7 +33,7 @@ class ParquetSourceConfig(FileSourceConfig):
         yield from super().mistakes(columns, home)
         yield from missing_extra()
 
-    def records(self, path: Path) -> Iterator[RawRecord]:
+    def records(self, path: Path) -> Iterator[files.RawRecord]:
         """Every record of the file, bad ones too, in order."""
         return read_parquet(path, columns=self.parsed_columns, extra=self.extra_columns)
 
@@ -66,7 +66,7 @@ class ParquetSinkConfig(FileSinkConfig):
         """Those that are declared."""
         return dict(self.columns or {})
 
-    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> files.RowWriter:
         """A writer of the declared columns, or of all that the rows have."""
         path = self.file(by.home, partition=by.partition, run_id=by.run_id)
         if self.columns is not None:

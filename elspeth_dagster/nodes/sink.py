@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from elspeth_dagster import files
 from elspeth_dagster.errors import SinkError
-from elspeth_dagster.files import Artifact, RowWriter, open_writer, resolve
 from elspeth_dagster.model.convert import ColumnType
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig, Sources, listed
@@ -58,7 +58,7 @@ class SinkConfig(NodeConfig):
         """The columns and types that the declaration says are written; none where they follow from the rows."""
         return {}
 
-    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> files.RowWriter:
         """What takes the run's rows and makes them durable together. ``columns`` are in order, with types if needed.
 
         Raises:
@@ -66,7 +66,7 @@ class SinkConfig(NodeConfig):
         """
         raise NotImplementedError
 
-    def written_now(self, artifact: Artifact, by: WrittenBy) -> bytes | None:
+    def written_now(self, artifact: files.Artifact, by: WrittenBy) -> bytes | None:
         """The digest of what is there now; None if it is gone."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class FileSinkConfig(SinkConfig):
             SinkError: the path leaves the project.
         """
         try:
-            return resolve(
+            return files.resolve(
                 self.path,
                 base=home.base,
                 root=home.root,
@@ -105,16 +105,16 @@ class FileSinkConfig(SinkConfig):
         except ValueError as error:
             raise SinkError(str(error), where=f"sink path {self.path!r}") from error
 
-    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> files.RowWriter:
         """A writer of the run's file."""
         path = self.file(by.home, partition=by.partition, run_id=by.run_id)
         return self.open(path, columns=tuple(columns))
 
-    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+    def open(self, path: Path, *, columns: Sequence[str]) -> files.RowWriter:
         """A writer whose file appears when it is finished. ``columns`` are those of the first row, known ones first."""
         raise NotImplementedError
 
-    def written_now(self, artifact: Artifact, by: WrittenBy) -> bytes | None:
+    def written_now(self, artifact: files.Artifact, by: WrittenBy) -> bytes | None:
         """The digest of the file as it is."""
         _ = by
         if artifact.path is None:
@@ -153,11 +153,11 @@ class CsvSinkConfig(FileSinkConfig):
                 what = f"Column {name!r} does not reach this sink.{meant} Columns there: {listed_columns}."
                 yield Mistake(("columns", index), what)
 
-    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+    def open(self, path: Path, *, columns: Sequence[str]) -> files.RowWriter:
         """A writer of the columns declared here, or of those that reach the sink."""
         if self.columns is not None:
-            return open_writer("csv", path, columns=self.columns, extra="drop")
-        return open_writer("csv", path, columns=columns)
+            return files.open_writer("csv", path, columns=self.columns, extra="drop")
+        return files.open_writer("csv", path, columns=columns)
 
 
 class JsonlSinkConfig(FileSinkConfig):
@@ -165,7 +165,7 @@ class JsonlSinkConfig(FileSinkConfig):
 
     kind: Literal["jsonl"]
 
-    def open(self, path: Path, *, columns: Sequence[str]) -> RowWriter:
+    def open(self, path: Path, *, columns: Sequence[str]) -> files.RowWriter:
         """A writer of whole rows."""
         _ = columns
-        return open_writer("jsonl", path)
+        return files.open_writer("jsonl", path)

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from elspeth_dagster import files
 from elspeth_dagster.errors import SourceError
-from elspeth_dagster.files import RawRecord, read_csv, read_jsonl, resolve
 from elspeth_dagster.model.columns import Column, RowReader, parse_columns
 from elspeth_dagster.nodes.base import Columns, Home, Mistake, NodeConfig
 
@@ -27,7 +27,7 @@ class Reading:
     """
 
     where: str
-    records: Iterator[RawRecord]
+    records: Iterator[files.RawRecord]
     uri: str | None = None
     path: Path | None = None
     noun: str = "file"
@@ -106,7 +106,7 @@ class FileSourceConfig(SourceConfig):
             SourceError: the path leaves the project.
         """
         try:
-            return resolve(
+            return files.resolve(
                 self.path,
                 base=home.base,
                 root=home.root,
@@ -118,7 +118,7 @@ class FileSourceConfig(SourceConfig):
         except ValueError as error:
             raise SourceError(str(error), where=f"source path {self.path!r}") from error
 
-    def records(self, path: Path) -> Iterator[RawRecord]:
+    def records(self, path: Path) -> Iterator[files.RawRecord]:
         """Every record of the file, bad ones too, in order."""
         raise NotImplementedError
 
@@ -140,9 +140,9 @@ class CsvSourceConfig(FileSourceConfig):
         except (LookupError, ValueError):
             yield Mistake(("encoding",), f"There is no encoding {self.encoding!r}; `utf-8` is the usual one.")
 
-    def records(self, path: Path) -> Iterator[RawRecord]:
+    def records(self, path: Path) -> Iterator[files.RawRecord]:
         """Every record of the file, bad ones too, in order."""
-        return read_csv(
+        return files.read_csv(
             path,
             columns=self.parsed_columns,
             extra=self.extra_columns,
@@ -160,9 +160,9 @@ class JsonlSourceConfig(FileSourceConfig):
 
     kind: Literal["jsonl"]
 
-    def records(self, path: Path) -> Iterator[RawRecord]:
+    def records(self, path: Path) -> Iterator[files.RawRecord]:
         """Every record of the file, bad ones too, in order."""
-        return read_jsonl(path)
+        return files.read_jsonl(path)
 
     def reader(self) -> RowReader:
         """Values have types already: they must fit."""
@@ -212,6 +212,8 @@ class AssetSourceConfig(JsonlSourceConfig):
 def path_mistakes(path: str, home: Home, *, allow_outside: bool) -> Iterator[Mistake]:
     """A path that cannot be used, whatever the run."""
     try:
-        resolve(path, base=home.base, root=home.root, allow_outside=allow_outside, partition="p", run_id="r")
+        files.resolve(
+            path, base=home.base, root=home.root, allow_outside=allow_outside, partition="p", run_id="r"
+        )
     except ValueError as error:
         yield Mistake(("path",), str(error))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from elspeth_dagster import files
 from elspeth_dagster.errors import ElspethError, SinkError
-from elspeth_dagster.files import Artifact, RowWriter
 from elspeth_dagster.model.columns import parse_columns
 from elspeth_dagster.model.convert import ColumnType
 from elspeth_dagster.nodes.base import Columns, Home, Mistake
@@ -57,7 +57,7 @@ class SqlSinkConfig(DatabaseConfig, SinkConfig):
         """The table."""
         return f"table {self.table!r}"
 
-    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> RowWriter:
+    def writer(self, by: WrittenBy, columns: Mapping[str, ColumnType | None]) -> files.RowWriter:
         """A writer of the declared columns, or of all that the rows have."""
         from elspeth_dagster.files.sql_writer import SqlWriter  # noqa: PLC0415 - loads SQLAlchemy
 
@@ -68,7 +68,7 @@ class SqlSinkConfig(DatabaseConfig, SinkConfig):
         self._refuse_landscape(address, by.landscape)
         return SqlWriter(address, self._uri(address, by), run_id=by.run_id, columns=types)
 
-    def written_now(self, artifact: Artifact, by: WrittenBy) -> bytes | None:
+    def written_now(self, artifact: files.Artifact, by: WrittenBy) -> bytes | None:
         """The digest of the sink's rows as they are in the table."""
         from elspeth_dagster.tables.digest import content_of  # noqa: PLC0415 - loads SQLAlchemy
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field
 
+from elspeth_dagster import files
 from elspeth_dagster.errors import SourceError
-from elspeth_dagster.files import RawRecord
 from elspeth_dagster.files.sql_text import has_partition, query_mistakes
 from elspeth_dagster.model.columns import RowReader
 from elspeth_dagster.nodes.base import Columns, Home, Mistake
@@ -23,6 +23,8 @@ def _one_or_several(value: object) -> object:
 
 class SqlSourceConfig(DatabaseConfig, SourceConfig):
     """A table or a query of a database that SQLAlchemy knows. Rows are numbered by `order_by`."""
+
+    operational: ClassVar[frozenset[str]] = SourceConfig.operational | {"allow_outside"}
 
     kind: Literal["sql"]
     table: str | None = Field(
@@ -83,7 +85,7 @@ class SqlSourceConfig(DatabaseConfig, SourceConfig):
         """Values have a table's types: they must fit."""
         return RowReader(self.parsed_columns, extra=self.extra_columns, from_text=False, from_table=True)
 
-    def _records(self, home: Home, partition: str | None) -> Iterator[RawRecord]:
+    def _records(self, home: Home, partition: str | None) -> Iterator[files.RawRecord]:
         from elspeth_dagster.files.sql_reader import Asked, read_sql  # noqa: PLC0415 - loads SQLAlchemy
 
         asked = Asked(tuple(self.order_by), self.query, self.table, self.schema_, partition)

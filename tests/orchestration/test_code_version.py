@@ -46,6 +46,12 @@ STEP: Changes = {
     "max_error_rate": ({"max_error_rate": 0.9}, False),
 }
 FILE: Changes = {"path": ({"path": "else.csv"}, True), "allow_outside": ({"allow_outside": True}, False)}
+DATABASE: Changes = {
+    "url": ({"url": "sqlite:///else.db"}, True),
+    "url_env": ({"url": None, "url_env": "WAREHOUSE_URL"}, True),
+    "schema": ({"schema": "main"}, True),
+    "allow_outside": ({"allow_outside": True}, False),
+}
 TOLD: Changes = {"description": ({"description": "Said otherwise."}, False)}
 SOURCE: Changes = {
     "columns": ({"columns": {"id": "str", "text": "str", "list": "json"}}, True),
@@ -65,6 +71,16 @@ SOURCES: Mapping[str, tuple[Declaration, Changes]] = {
     ),
     "jsonl": ({"path": "in.jsonl"}, {**SOURCE, **FILE}),
     "parquet": ({"path": "in.parquet"}, {**SOURCE, **FILE}),
+    "sql": (
+        {"url": "sqlite:///i.db", "table": "t", "order_by": "id"},
+        {
+            **SOURCE,
+            **DATABASE,
+            "table": ({"table": "u"}, True),
+            "query": ({"table": None, "query": "SELECT id, text FROM t"}, True),
+            "order_by": ({"order_by": ["text", "id"]}, True),
+        },
+    ),
     "asset": (
         {"asset": ["a", "b"]},
         {**SOURCE, "asset": ({"asset": ["a", "c"]}, True), "allow_outside": FILE["allow_outside"]},
@@ -76,7 +92,26 @@ SINKS: Mapping[str, tuple[Declaration, Changes]] = {
         {**TOLD, **FILE, "from": ({"from": ["node"]}, False), "columns": ({"columns": ["id"]}, True)},
     ),
     "jsonl": ({"path": "o.jsonl"}, {**TOLD, **FILE, "from": ({"from": ["node"]}, False)}),
-    "parquet": ({"path": "o.parquet"}, {**TOLD, **FILE, "from": ({"from": ["node"]}, False)}),
+    "parquet": (
+        {"path": "o.parquet"},
+        {
+            **TOLD,
+            **FILE,
+            "from": ({"from": ["node"]}, False),
+            "columns": ({"columns": {"id": "int"}}, True),
+        },
+    ),
+    "sql": (
+        {"url": "sqlite:///o.db", "table": "t"},
+        {
+            **TOLD,
+            **DATABASE,
+            "from": ({"from": ["node"]}, False),
+            "table": ({"table": "u"}, True),
+            "mode": ({"mode": "append"}, True),
+            "columns": ({"columns": {"id": "int"}}, True),
+        },
+    ),
 }
 STEPS: Mapping[str, tuple[Declaration, Changes]] = {
     "map": (

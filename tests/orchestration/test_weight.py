@@ -10,28 +10,37 @@ from typing import Any
 import yaml
 
 IMPORT_S_MAX = 0.15
+DAGSTER_S = 0.5
+"""What importing Dagster takes on a machine that does nothing else."""
+
 DEFINITIONS_S_MAX = 3.0
 TRIES = 3
 PIPELINES = 20
 
 
 def best_of(code: str) -> float:
-    def once() -> float:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        return float(done.stdout.splitlines()[-1])
+    return min(figures(code)[0] for _ in range(TRIES))
 
-    return min(once() for _ in range(TRIES))
+
+def figures(code: str) -> tuple[float, ...]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return tuple(float(figure) for figure in done.stdout.splitlines()[-1].split())
 
 
 def test_the_component_costs_little_beyond_dagster() -> None:
-    """Every public name is imported. What Python's collector does with Dagster's objects meanwhile is not counted."""
-    seconds = best_of(
-        "import gc, time, dagster, dagster.components\nfrom dagster.components.utils import translation\n"
-        "gc.collect(); gc.freeze()\n"
+    """Every public name is imported. What Python's collector does with Dagster's objects meanwhile is not counted.
+
+    Where others share the processor's caches, importing Dagster takes longer, too: then as much more is allowed.
+    """
+    code = (
+        "import gc, time\nbegan = time.process_time()\n"
+        "import dagster, dagster.components\nfrom dagster.components.utils import translation\n"
+        "dagsters = time.process_time() - began\ngc.collect(); gc.freeze()\n"
         "began = time.process_time()\nfrom elspeth_dagster import *\n"
-        "print(time.process_time() - began)"
+        "print(time.process_time() - began, dagsters)"
     )
-    assert seconds <= IMPORT_S_MAX
+    tries = [figures(code) for _ in range(TRIES)]
+    assert any(ours <= IMPORT_S_MAX * max(1.0, dagsters / DAGSTER_S) for ours, dagsters in tries), tries
 
 
 def test_a_location_loads_without_what_only_a_run_needs() -> None:
