@@ -51,12 +51,17 @@ def paged(
     Raises:
         LandscapeError: ``limit`` is not from 1 to 1,000, or no such question gave ``after``.
     """
-    last = None if after is None else _keys_at(after, by)
+    last = keys_at(after, by)
     if last is not None:
         here, there = sa.tuple_(*by), sa.tuple_(*map(sa.literal, last))
         question = question.where(here < there if is_latest_first else here > there)
     question = question.order_by(*((column.desc() for column in by) if is_latest_first else by))
     found = connection.execute(question.limit(bounded(limit) + 1)).all()
+    return page_of(found, item, by=by, limit=limit)
+
+
+def page_of(found: Sequence[Found], item: Callable[[Found], Item], *, by: Columns, limit: int) -> Page[Item]:
+    """A page of what was found: at most ``limit`` results, and one more if there is more."""
     kept = found[:limit]
     return Page(tuple(map(item, kept)), _cursor_at(kept[-1], by) if len(found) > limit else None)
 
@@ -83,12 +88,14 @@ def _cursor_at(found: Found, by: Columns) -> str:
     return base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
 
 
-def _keys_at(cursor: str, by: Columns) -> list[Key]:
-    """The keys in a cursor.
+def keys_at(cursor: str | None, by: Columns) -> list[Key] | None:
+    """The keys in a cursor; None for the beginning.
 
     Raises:
         LandscapeError: no such question gave it.
     """
+    if cursor is None:
+        return None
     try:
         told = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_key(one, column.type.python_type) for one, column in zip(told, by, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -97,6 +98,50 @@ def test_states_are_filtered_by_node_token_and_status(landscape: Landscape, fami
     (merged,) = at_join
     assert merged.context_after is not None
     assert merged.context_after["coalesce"]["branches_arrived"] == ["mood", "urgency"]  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(
+    "which",
+    [{}, {"node_id": "mood"}, {"node_id": "mood", "status": StateStatus.COMPLETED}]
+    + [{"status": status} for status in StateStatus]
+    + [{"token_id": "x"}, {"token_id": "x", "node_id": "mood", "status": StateStatus.FAILED}],
+)
+def test_a_page_of_states_costs_the_same_in_a_run_of_any_size(tmp_path: Path, which: dict[str, Any]) -> None:
+    """SQLite says so itself: it looks each question up in an index, and sorts nothing but what is equal there."""
+    url = f"sqlite:///{tmp_path / 'landscape.db'}"
+    database = Database(url)
+    database.ensure_schema()
+    key = make_family(database, ROWS, lost=LOST).key
+    database.dispose()
+    with Landscape.open(url) as landscape:
+        plans = list(_plans_of_two_pages(landscape, key, which))
+    assert plans
+    for statement, plan in plans:
+        assert not [step for step in plan if step.startswith("SCAN node_states")], plan
+        sorts = [step for step in plan if "TEMP B-TREE" in step]
+        is_few = "token_id = " in statement or "status = 'open'" in statement  # as many as are in flight
+        assert is_few or all("LAST TERM" in step or "RIGHT PART" in step for step in sorts), plan
+
+
+def _plans_of_two_pages(
+    landscape: Landscape, key: str, which: dict[str, Any]
+) -> Iterator[tuple[str, list[str]]]:
+    heard: list[tuple[str, Any]] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        heard.append((statement, parameters))
+
+    engine = landscape.database.engine
+    sa.event.listen(engine, "before_cursor_execute", hear)
+    first = landscape.get_node_states(key, limit=2, **which)
+    if first.next is not None:
+        landscape.get_node_states(key, limit=2, after=first.next, **which)
+    sa.event.remove(engine, "before_cursor_execute", hear)
+    with landscape.database.read() as connection:
+        for statement, parameters in heard:
+            if "FROM node_states" in statement:
+                steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                yield statement, [str(step[-1]) for step in steps]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001, True])
