@@ -111,7 +111,7 @@ def test_shards_take_their_records_of_one_file(tmp_path: Path, engine: Engine) -
     _source(tmp_path, [float(number) for number in range(7)])
     sinks = {"out": {"kind": "parquet", "from": "source", "path": "out/{partition}.parquet"}}
     source = {**DECLARATION["source"], "on_invalid": "discard"}
-    divided = {"name": "typed", "source": source, "sinks": sinks, "partitions": {"shards": 2}}
+    divided: dict[str, Any] = {"name": "typed", "source": source, "sinks": sinks, "partitions": {"shards": 2}}
     pipeline = pipeline_from(divided, base=tmp_path)
     for key in ("0-of-2", "1-of-2"):
         identity = RunIdentity(f"run/{key}", key, key, None, None, {}, "host", 1)

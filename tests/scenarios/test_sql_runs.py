@@ -255,7 +255,12 @@ def test_each_partition_reads_and_replaces_its_own_rows(
     }
     source["query"] = "SELECT id, text FROM messages WHERE text = {partition}"
     sinks = {"out": {**DECLARATION["sinks"]["out"], "from": "source"}}
-    divided = {"name": "tables", "source": source, "sinks": sinks, "partitions": {"static": ["one", "two"]}}
+    divided: dict[str, Any] = {
+        "name": "tables",
+        "source": source,
+        "sinks": sinks,
+        "partitions": {"static": ["one", "two"]},
+    }
     pipeline = pipeline_from(divided, base=tmp_path)
     for number, key in enumerate(("one", "two", "one")):
         _run_all(pipeline, engine, f"run-{number}", key)
@@ -270,7 +275,12 @@ def test_shards_take_their_records_of_one_table(
 ) -> None:
     source = {**DECLARATION["source"], "on_invalid": "discard"}
     sinks = {"out": {**DECLARATION["sinks"]["out"], "from": "source"}}
-    divided = {"name": "tables", "source": source, "sinks": sinks, "partitions": {"shards": 2}}
+    divided: dict[str, Any] = {
+        "name": "tables",
+        "source": source,
+        "sinks": sinks,
+        "partitions": {"shards": 2},
+    }
     pipeline = pipeline_from(divided, base=tmp_path)
     for key in ("0-of-2", "1-of-2"):
         _run_all(pipeline, engine, f"run/{key}", key)
