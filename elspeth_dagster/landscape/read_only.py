@@ -5,6 +5,7 @@ SQLite opens the file with ``mode=ro`` and ``query_only``; PostgreSQL makes ever
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,9 @@ class ReadOnlyDatabase(Database):
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
-        path = quote(str(Path(str(url.database)).absolute()))
-        file = sa.URL.create("sqlite", database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+        path = Path(str(url.database)).absolute()
+        query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if _is_at_rest(path) else {})
+        file = sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
         engine = sa.create_engine(file, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -61,6 +63,15 @@ def _engine(url: URL) -> Engine:
     given = url.query.get("options", "")
     options = f"{given if isinstance(given, str) else ' '.join(given)} {_READ_ONLY_SESSION}".strip()
     return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"options": options})
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Whether it is an archive: in a folder where we can write nothing, with no log beside it.
+
+    SQLite wants to make a log's index even to read, unless it is told that nobody writes. Where there is a log, its end
+    is not in the file yet, and reading the file alone would leave it out.
+    """
+    return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from elspeth_dagster.landscape import Direction, Landscape
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.lineage import Link
 from elspeth_dagster.landscape.paging import Page
+from elspeth_dagster.landscape.read_only import ReadOnlyDatabase
 from elspeth_dagster.landscape.states import StateRecord
 from elspeth_dagster.model.outcome import BatchTrigger, Relation, StateStatus
 from tests.landscape.family import Family, make_family
@@ -65,6 +67,27 @@ def test_a_path_with_odd_characters_is_opened(tmp_path: Path) -> None:
     made.dispose()
     with Landscape.open(file) as landscape:
         assert landscape.runs() == ()
+
+
+def test_an_archive_in_a_folder_that_cannot_be_written_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'landscape.db'}")
+    database.ensure_schema()
+    key = make_family(database, 1).key
+    database.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == ["landscape.db"]
+    # Root can write everywhere: what stands in the way of a log's index does what a read-only folder does.
+    (tmp_path / "landscape.db-shm").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == tmp_path and mode == os.W_OK))
+
+    with Landscape.open(f"sqlite:///{tmp_path / 'landscape.db'}") as landscape:
+        assert [one.run.run_key for one in landscape.runs_page()] == [key]
+
+    (tmp_path / "landscape.db-wal").touch()
+    not_at_rest = ReadOnlyDatabase(f"sqlite:///{tmp_path / 'landscape.db'}")
+    assert "immutable" not in not_at_rest.engine.url.query, "the log's records would be left out"
+    not_at_rest.dispose()
 
 
 # States --------------------------------------------------------------------------------------------------------------
