@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elspeth_dagster.landscape.invariants.finding import Finding
 from tests.cli.conftest import Finished, InProcess
 
 DOCUMENTS = {
@@ -44,6 +48,38 @@ def _document(cli: InProcess, finished: Finished, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_has_its_keys_and_is_the_only_one(cli: InProcess, finished: Finished, name: str) -> None:
     assert set(_document(cli, finished, name)) >= set(DOCUMENTS[name].split())
+
+
+def _documented() -> dict[str, set[str]]:
+    """The table of docs/reading.md."""
+    text = (Path(__file__).parents[2] / "docs" / "reading.md").read_text("utf-8")
+    table = text.partition("| document | keys |\n|---|---|\n")[2].partition("\n\n")[0]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    return {name: set(re.findall(r"`(\w+)`", keys)) for name, keys in lines}
+
+
+def test_the_documentation_names_each_documents_keys(
+    cli: InProcess, finished: Finished, tmp_path: Path
+) -> None:
+    documents: dict[str, dict[str, Any]] = {f"`{name}`": _document(cli, finished, name) for name in DOCUMENTS}
+    out = tmp_path / "exported"
+    folder = finished.project.folder
+    documents["`export`"] = json.loads(cli(folder, "export", finished.key, "--out", str(out), "--json").out)
+    documents["`export`, each of `files`"] = documents["`export`"]["files"][0]
+    documents["`manifest.json`"] = json.loads((out / "manifest.json").read_text("utf-8"))
+    documents["`purge`"] = json.loads(
+        cli(folder, "purge", "--older-than", "9000d", "--dry-run", "--json").out
+    )
+    documents["`run`, `resume`"] = finished.document
+    documents["`verify`, each of `checks`"] = documents["`verify`"]["checks"][0]
+    documents["`verify`, each of `findings`"] = dataclasses.asdict(Finding("", "", "", ""))
+    documents["an error"] = json.loads(cli(folder, "verify", "no such run", "--json").out)
+    documents["an error's `error`"] = documents["an error"]["error"]
+
+    documented = _documented()
+    documented["`run`, `resume`"] |= documented["`show`"]
+    documented["`run`, `resume`"] -= {"show"}
+    assert {name: set(document) for name, document in documents.items()} == documented
 
 
 def test_a_story_has_its_keys_all_the_way_down(cli: InProcess, finished: Finished) -> None:
