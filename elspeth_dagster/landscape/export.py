@@ -7,6 +7,7 @@ streamed: memory does not grow with the run.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -77,10 +78,13 @@ def export_run(database: Database, run: RunRecord, target: Path, *, form: Format
             "purges": [dataclasses.asdict(one) for one in purges],
             "files": [dataclasses.asdict(one) for one in export.files],
         }
-        _write_manifest(partial / MANIFEST, manifest)
-        partial.rename(target)  # over an empty directory too
+        write_manifest(partial / MANIFEST, manifest)
+        _refuse_used(target)  # somebody else's export may have come there meanwhile
+        partial.rename(target)  # over an empty directory too; over no other
         _sync(target.parent)
     except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            _refuse_used(target)
         raise ExportError(
             f"The export cannot be written: {error.strerror or error}",
             where=str(target),
@@ -101,7 +105,8 @@ def _refuse_used(target: Path) -> None:
         )
 
 
-def _write_manifest(path: Path, manifest: dict[str, object]) -> None:
+def write_manifest(path: Path, manifest: dict[str, object]) -> None:
+    """Write it last, to disk: it says what must be there."""
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
         file.flush()

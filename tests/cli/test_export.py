@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,34 @@ def test_a_purged_runs_export_has_its_evidence_without_bodies(
     assert records["payloads"] == records["row_salts"] == []
     assert {one["data"] for one in records["rows"]} == {None}
     assert len(records["rows"]) == ROWS
+
+
+def test_of_two_exports_into_one_directory_one_is_whole_and_the_other_refused(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, both = tmp_path / "export", threading.Barrier(2)
+    write = export.write_manifest
+
+    def write_at_once(path: Path, manifest: dict[str, object]) -> None:
+        both.wait(30)  # each has found the directory free, and has all of its files
+        write(path, manifest)
+
+    monkeypatch.setattr(export, "write_manifest", write_at_once)
+
+    def ask() -> str:
+        with Landscape.open(finished.project.landscape_url) as landscape:
+            run = landscape.run(finished.key)
+            try:
+                export.export_run(landscape.database, run, target, form="jsonl", exported_at="2026-01-01")
+            except ExportError as error:
+                return str(error)
+        return "exported"
+
+    with ThreadPoolExecutor(2) as threads:
+        said = sorted(one.result() for one in [threads.submit(ask), threads.submit(ask)])
+
+    assert said[1] == "exported"
+    assert said[0].splitlines()[0] == "The directory to export to is not empty."
+    manifest = json.loads((target / "manifest.json").read_text("utf-8"))
+    assert all((target / one["file"]).stat().st_size == one["size_bytes"] for one in manifest["files"])
+    assert [path.name for path in tmp_path.iterdir()] == ["export"], "nothing half-done is left"
