@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,8 +63,9 @@ def export_run(database: Database, run: RunRecord, target: Path, *, form: Format
     _refuse_used(target)
     partial = target.parent / f".{target.name}.{new_id()[:8]}.partial"
     try:
+        _remove_leftovers(target)
         partial.mkdir(parents=True)
-        with database.read() as connection:
+        with locked(partial), database.read() as connection:
             files = []
             for table in TABLES:
                 path = partial / f"{table.name}.{form}"
@@ -103,6 +108,30 @@ def _refuse_used(target: Path) -> None:
             where=str(target),
             hint="name a new or an empty directory with --out",
         )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: where its process is killed, whoever comes next knows by it that nobody writes there.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """What exports to this directory left when they were killed: it holds bodies, which a purge must not miss."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.partial")
+    found = [path for path in target.parent.glob(".*.partial") if ours.fullmatch(path.name)]
+    for leftover in found:
+        with suppress(OSError), locked(leftover):  # it is alive, or somebody else was faster
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_manifest(path: Path, manifest: dict[str, object]) -> None:

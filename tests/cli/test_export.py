@@ -186,6 +186,25 @@ def test_an_export_that_fails_half_way_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next_and_a_living_one_is_not(
+    finished: Finished, tmp_path: Path
+) -> None:
+    target = tmp_path / "export"
+    dead, alive, other = (
+        tmp_path / name
+        for name in (".export.0123abcd.partial", ".export.4567abcd.partial", ".other.0123abcd.partial")
+    )
+    for folder in (dead, alive, other):
+        folder.mkdir()
+        (folder / "payloads.jsonl").write_text("a body")
+
+    with Landscape.open(finished.project.landscape_url) as landscape, export.locked(alive):
+        run = landscape.run(finished.key)
+        export.export_run(landscape.database, run, target, form="jsonl", exported_at="now")
+
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other, target])
+
+
 def test_without_pyarrow_parquet_says_what_to_install(
     cli: InProcess, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
