@@ -10,7 +10,7 @@ from functools import partial
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, NodeStoppedError
+from elspeth_dagster.errors import ElspethError, LandscapeUnavailableError, LaunchError, NodeStoppedError
 from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.llm import resolve_key
 from elspeth_dagster.model.clock import SystemClock
@@ -100,7 +100,8 @@ def _ticking(
 
 def _redactor(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Redactor:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
-    models: list[ModelResource] = [getattr(context.resources, name) for name in outside_models(pipeline)]
+    named = [getattr(context.resources, name) for name in outside_models(pipeline)]
+    models = [resource for resource in named if isinstance(resource, ModelResource)]
     return redactor_for(
         pipeline,
         landscape_url=landscape.resolved_url(),
@@ -121,9 +122,7 @@ def _run(
     redactor: Redactor,
 ) -> NodeReport:
     landscape: LandscapeResource = getattr(context.resources, LANDSCAPE_KEY)
-    resources: dict[str, ModelResource] = {
-        name: getattr(context.resources, name) for name in outside_models(pipeline)
-    }
+    resources = {name: _model_resource(context, name) for name in sorted(outside_models(pipeline))}
     pipeline = as_launched(
         pipeline,
         models={name: resource.settings() for name, resource in resources.items()},
@@ -149,6 +148,17 @@ def _run(
             engine=engine,
             limit=limit_of(pipeline, context.run.run_config),
         )
+
+
+def _model_resource(context: dg.AssetExecutionContext, name: str) -> ModelResource:
+    resource = getattr(context.resources, name)
+    if not isinstance(resource, ModelResource):
+        raise LaunchError(
+            f"The resource {name!r} is a {type(resource).__name__}, not a ModelResource.",
+            where="the code location",
+            hint="give the model another name, or declare it under `models:`",
+        )
+    return resource
 
 
 def _log(context: dg.AssetExecutionContext, text: str, fields: Mapping[str, JSON]) -> None:

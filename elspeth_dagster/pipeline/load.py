@@ -6,7 +6,7 @@ Every mistake is collected before any is reported, each with its place, in the o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Home, Mistake
 from elspeth_dagster.pipeline.check import checked
-from elspeth_dagster.pipeline.graph import Pipeline
+from elspeth_dagster.pipeline.graph import SOURCE, Doubt, Pipeline
 from elspeth_dagster.pipeline.mistakes import kind_of
 from elspeth_dagster.pipeline.model_pools import pool_mistakes
 from elspeth_dagster.pipeline.partitions import partition_mistakes
@@ -52,7 +52,15 @@ def load_pipeline(path: str | Path) -> Pipeline:
     attributes: Mapping[str, JSON] = document
     if "type" in document or ATTRIBUTES in document:
         attributes, places, mistakes = _component(document, places, mistakes, file)
-    return pipeline_from(attributes, base=file.parent, places=places, known_mistakes=mistakes)
+    pipeline = pipeline_from(attributes, base=file.parent, places=places, known_mistakes=mistakes)
+    component = document.get("type", COMPONENT_TYPE)
+    return pipeline if component == COMPONENT_TYPE else _of_a_subclass(pipeline, str(component))
+
+
+def _of_a_subclass(pipeline: Pipeline, component: str) -> Pipeline:
+    """With the doubt that what a project made of the component is not here."""
+    what = f"It is a {component}: what that class changes holds where Dagster loads it, not here."
+    return replace(pipeline, warnings=(Doubt(SOURCE, what), *pipeline.warnings))
 
 
 def pipeline_from(
@@ -108,7 +116,7 @@ def _component(
 ) -> tuple[Mapping[str, JSON], Places, list[Mistake]]:
     """What stands under `attributes:` of a component's file."""
     kind, attributes = document.get("type"), document.get(ATTRIBUTES)
-    if kind != COMPONENT_TYPE:
+    if kind != COMPONENT_TYPE and not _may_be_a_subclass(kind, attributes):
         said = "The key 'type' is missing." if kind is None else f"It declares a component of type {kind!r}."
         near = suggest(str(kind), [COMPONENT_TYPE])
         line = places.line(("type",))
@@ -118,6 +126,12 @@ def _component(
         raise _refused(file, what, line=places.line((ATTRIBUTES,)))
     own = {key: value for key, value in attributes.items() if key not in _OF_THE_COMPONENT}
     return own, places.below(ATTRIBUTES), within(mistakes, ATTRIBUTES)
+
+
+def _may_be_a_subclass(kind: JSON, attributes: JSON) -> bool:
+    """Whether a component of another type says what a pipeline says."""
+    is_meant = isinstance(kind, str) and not suggest(kind, [COMPONENT_TYPE])
+    return is_meant and isinstance(attributes, dict) and {"name", "source"} <= attributes.keys()
 
 
 def _refused(file: Path, what: str, *, line: int | None = None) -> DeclarationError:

@@ -167,6 +167,19 @@ def test_a_model_that_nobody_gives_is_named_when_the_location_loads(project: Pro
         launch(project, {})
 
 
+def test_a_resource_of_that_name_that_is_no_model_is_refused(project: Project) -> None:
+    project.declare(
+        mood_pipeline("http://127.0.0.1:9/v1", model="landscape")
+    )  # as the Landscape's own is called
+    result = launch(project, {})
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    said = failure.step_failure_data.user_failure_data.description or ""
+    assert "The resource 'landscape' is a LandscapeResource, not a ModelResource." in said
+    assert "next:  give the model another name" in said
+
+
 def test_the_run_carries_tags_that_it_is_found_by(project: Project) -> None:
     with FakeModelServer() as server:
         project.declare(mood_pipeline(server.base_url))

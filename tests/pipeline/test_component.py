@@ -65,6 +65,20 @@ def test_what_a_component_says_to_dagster_alone_is_no_mistake_of_its_file(folder
         load_pipeline(folder / "plain.yaml")
 
 
+def test_a_subclass_of_the_component_is_read_with_a_word_about_what_is_not(folder: Path) -> None:
+    _component(folder, _QUOTED)
+    (folder / "defs.yaml").write_text(
+        (folder / "defs.yaml").read_text("utf-8").replace("elspeth_dagster.PipelineComponent", "shop.Watched")
+    )
+    pipeline = load_pipeline(folder)
+
+    assert pipeline.name == "bank"
+    (doubt,) = pipeline.warnings
+    assert str(doubt) == (
+        "It is a shop.Watched: what that class changes holds where Dagster loads it, not here."
+    )
+
+
 def test_dagsters_reader_and_ours_agree_on_everything_but_a_bare_question_mark() -> None:
     assert yaml.safe_load(_QUOTED)["source"]["columns"]["amount"] == "float?"
     with pytest.raises(yaml.YAMLError):
