@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from dagster import Field
+from dagster._config import process_config
+from dagster_celery.executor import CELERY_CONFIG
 
 from elspeth_dagster.orchestration.attribution import AttributingRunCoordinator
+from elspeth_dagster.orchestration.executors import executor_of
+from elspeth_dagster.pipeline.spec import Execution
+from elspeth_dagster.pooling.executor import DRAIN_S
 from tests.postgres import Postgres
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "dagster.yaml"
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE = DOCS / "examples" / "dagster.yaml"
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Dagster's own storage
@@ -34,3 +43,29 @@ def test_the_example_instance_comes_up_on_postgresql(
 def test_every_setting_of_the_example_has_its_reason_beside_it() -> None:
     sections = yaml.safe_load(EXAMPLE.read_text())
     assert {"telemetry", "storage", "run_monitoring", "concurrency", "run_retries"} <= set(sections)
+
+
+def test_the_pages_celery_settings_are_ones_that_the_executor_and_its_worker_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "filesystem://")
+    monkeypatch.setenv("CELERY_RESULT_URL", "file:///results")
+    page = (DOCS / "scaling.md").read_text()
+    blocks = [yaml.safe_load(block) for block in BLOCK.findall(page)]
+    (declared,) = [block["execution"] for block in blocks if "execution" in block]
+    found = executor_of(Execution(**declared))
+    assert found is not None
+    assert found.name == "celery"
+    taken = process_config(Field(CELERY_CONFIG).config_type, declared["config"])
+    assert taken.success
+    assert taken.value is not None
+    assert (taken.value["broker"], taken.value["backend"]) == ("filesystem://", "file:///results")
+    (ray,) = [block["run_launcher"]["config"]["ray"] for block in blocks if "run_launcher" in block]
+    assert float(ray["runtime_env"]["env_vars"]["RAY_JOB_STOP_WAIT_TIME_S"]) > DRAIN_S
+
+
+def test_a_pod_has_more_time_to_end_than_answers_in_flight_have() -> None:
+    values = yaml.safe_load((DOCS / "examples" / "kubernetes.yaml").read_text())
+    pod = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]["podSpecConfig"]
+    assert pod["terminationGracePeriodSeconds"] > DRAIN_S
+    assert values["concurrency"]["pools"]["granularity"] == "op"
