@@ -5,7 +5,7 @@ Every mistake is collected before any is reported, each with its place, in the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,13 +15,15 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.suggest import suggest
 from elspeth_dagster.nodes.base import Home, Mistake
 from elspeth_dagster.pipeline.check import checked
+from elspeth_dagster.pipeline.execution_mistakes import execution_mistakes
 from elspeth_dagster.pipeline.graph import SOURCE, Doubt, Pipeline
 from elspeth_dagster.pipeline.mistakes import kind_of
 from elspeth_dagster.pipeline.model_pools import pool_mistakes
 from elspeth_dagster.pipeline.partitions import partition_mistakes
-from elspeth_dagster.pipeline.parts import read_parts
+from elspeth_dagster.pipeline.parts import Parts, read_parts
 from elspeth_dagster.pipeline.places import PART_CHARS_MAX, Places, read_yaml
 from elspeth_dagster.pipeline.plain import plain
+from elspeth_dagster.pipeline.spec import Head
 from elspeth_dagster.pipeline.yaml_tree import DeclarationPath
 
 COMPONENT_TYPE = "elspeth_dagster.PipelineComponent"
@@ -88,11 +90,18 @@ def pipeline_from(
     parts = read_parts(spec, found.report)
     fit = checked(parts, home=home, report=found.report_mistake)
     if parts.head is not None:
-        for mistake in (*partition_mistakes(parts.head, parts), *pool_mistakes(parts.head, parts)):
+        for mistake in _head_mistakes(parts.head, parts):
             found.report_mistake((), mistake)
     if found.mistakes or fit is None or parts.head is None:
         raise found.error(spec)
     return fit.pipeline(parts.head, home=home, spec=spec, places=found.places)
+
+
+def _head_mistakes(head: Head, parts: Parts) -> Iterator[Mistake]:
+    """What does not fit between the pipeline's own keys and its nodes."""
+    yield from partition_mistakes(head, parts)
+    yield from pool_mistakes(head, parts)
+    yield from execution_mistakes(head)
 
 
 def within(mistakes: Sequence[Mistake], key: str) -> list[Mistake]:

@@ -82,6 +82,16 @@ def test_a_hostile_document_is_refused_with_a_short_message_and_its_place(
             "The pool 'two words' must be a name without blanks.",
         ),
         ("dagster", {"pools": {"defualt": "x"}}, "No step calls a model 'defualt'. Did you mean 'default'?"),
+        (
+            "execution",
+            {"config": {"broker": "redis://:hush@host/0"}},
+            "execution.config.broker: The address holds",
+        ),
+        (
+            "execution",
+            {"config": {"a": [{"b": "amqp://me:hush@host//"}]}},
+            "config.a.0.b: The address holds a password",
+        ),
         ("dagster", {"freshness": 1e300}, "less than or equal to"),
     ],
 )
