@@ -12,15 +12,16 @@ from elspeth_dagster.cli.output import print_json
 from elspeth_dagster.cli.settings import settings_for
 from elspeth_dagster.cli.summary_family import WENT_ON
 from elspeth_dagster.cli.summary_text import STATUS_STYLES
-from elspeth_dagster.cli.terminal import Cell, safe, stdout_terminal
+from elspeth_dagster.cli.terminal import Cell, safe, shortened, stdout_terminal
 from elspeth_dagster.landscape.reading import existing_landscape
-from elspeth_dagster.landscape.runs import ListedRun, recent_runs
+from elspeth_dagster.landscape.runs import ListedRun, RunRecord, recent_runs
 from elspeth_dagster.landscape.status import run_status
 from elspeth_dagster.model.as_json import as_json
 from elspeth_dagster.model.clock import SystemClock
 from elspeth_dagster.model.outcome import RunStatus
 
 LISTED_DEFAULT: Final = 20  # a screen
+PARTITION_COLUMNS_MAX: Final = 24  # of a file's name, say; `show` has all of it
 MINUTE_CHARS: Final = len("2026-01-31 09:30")
 SHORT_WORDS: Final = {RunStatus.COMPLETED_WITH_FAILURES: "failed rows"}
 
@@ -66,9 +67,16 @@ def _row(one: ListedRun, status: RunStatus) -> list[Cell]:
     )
     return [
         Cell(one.run.run_key, "bold"),
-        Cell(safe(one.run.pipeline)),
+        Cell(_pipeline(one.run)),
         Cell(moment(one.run.started_at)[:MINUTE_CHARS]),
         Cell(str(one.latest.attempt), is_number=True),
         Cell(SHORT_WORDS.get(status, status.value), STATUS_STYLES[status]),
         Cell(", ".join(f"{count:,} {name}" for name, count in ended), "dim"),
     ]
+
+
+def _pipeline(run: RunRecord) -> str:
+    """Its name, and the partition that the run is of."""
+    if run.partition_key is None:
+        return safe(run.pipeline)
+    return f"{safe(run.pipeline)} {shortened(safe(run.partition_key), PARTITION_COLUMNS_MAX)}"

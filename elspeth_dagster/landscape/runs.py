@@ -76,7 +76,9 @@ def find_run(database: Database, text: str) -> RunRecord:
             return (exact or found)[0]
         listed = found[:LISTED_ON_ERROR_MAX] or _latest(connection, LISTED_ON_ERROR_MAX)
     shown = ", ".join(
-        f"{run.run_key} ({run.pipeline}, {run.started_at[:16].replace('T', ' ')})" for run in listed
+        f"{run.run_key} ({' '.join(filter(None, (run.pipeline, run.partition_key)))}, "
+        f"{run.started_at[:16].replace('T', ' ')})"
+        for run in listed
     )
     if found:
         raise LandscapeError(

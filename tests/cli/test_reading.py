@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elspeth_dagster.landscape.database import Database
 from tests.cli.conftest import FILTERED_ROW, INVALID_ROW, ROWS, Finished, InProcess
 from tests.cli.tampering import copy_of, tamper
+from tests.landscape.family import FAMILY_RUN, make_family
+from tests.landscape.material import FakeClock
 from tests.support import Project
 
 
@@ -26,6 +31,27 @@ def test_runs_lists_the_run_with_its_status(cli: InProcess, finished: Finished) 
     assert "failed rows" in said.out
     (listed,) = _document(cli, finished.project, "runs")["runs"]
     assert listed["status"] == "completed_with_failures"
+
+
+def test_runs_tells_partitions_apart(cli: InProcess, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'landscape.db'}"
+    database = Database(url)
+    database.ensure_schema()
+    clock = FakeClock()
+    for number, key in enumerate(
+        ("2026-01-30", "2026-01-31", "a-file-with-a-name-that-is-much-too-long.csv")
+    ):
+        run_id = f"{number}1f0c9a5-{key}"
+        run = replace(FAMILY_RUN, run_id=run_id, dagster_run_id=run_id, partition_key=key)
+        make_family(database, 1, run=run, clock=clock)
+    database.dispose()
+    said = cli(tmp_path, "runs", "--landscape", url)
+    assert said.status == 0
+    for name in ("2026-01-30", "2026-01-31", "a-file-with-a-name-that…"):
+        assert f"{FAMILY_RUN.pipeline} {name} " in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+    missed = cli(tmp_path, "show", "nothing", "--landscape", url)
+    assert f"({FAMILY_RUN.pipeline} 2026-01-31, " in missed.err
 
 
 @pytest.mark.parametrize("length", [3, 8, 20, 36])
