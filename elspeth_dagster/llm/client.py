@@ -34,7 +34,6 @@ class RawReply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    provider_request_id: str | None
     is_redacted: bool = False
 
 

@@ -20,7 +20,6 @@ from openai import RequestOptions
 from elspeth_dagster.errors import ModelCallError, RequestRefusedError
 from elspeth_dagster.llm.classify import no_answer_error, status_error
 from elspeth_dagster.llm.client import RawReply
-from elspeth_dagster.llm.headers import request_id
 from elspeth_dagster.llm.lean_http import LeanClient
 from elspeth_dagster.llm.proxy import environment_proxy
 from elspeth_dagster.llm.settings import NO_KEY, ModelSettings
@@ -87,7 +86,6 @@ class Connection:
                 response.status_code,
                 headers,
                 answered,
-                request_id(headers),
                 is_redacted=answered is not response.content,
             )
         # Raised out here, the error drags no exception of the SDK along, nor the request that such a one holds.

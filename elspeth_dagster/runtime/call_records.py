@@ -12,6 +12,7 @@ from elspeth_dagster.errors import ModelCallError
 from elspeth_dagster.landscape.earlier import EarlierAnswer
 from elspeth_dagster.landscape.records import Cell, Record, Unit, closed, opened, sealed
 from elspeth_dagster.llm import ModelSettings, RawReply, Reply, cost_usd
+from elspeth_dagster.llm.headers import request_id
 from elspeth_dagster.model import ids
 from elspeth_dagster.model.canonical import canonical_bytes, content_hash
 from elspeth_dagster.model.outcome import CallStatus
@@ -99,10 +100,6 @@ class CallRecorder:
     async def failure(self, row: RowWork, call: Record, error: ModelCallError, latency_ms: float) -> None:
         """A call that failed, or was refused; durable on return."""
         unit = Unit()
-        facts: dict[str, JSON] = {"error_type": error.error_type}
-        request_id = error.headers.get("x-request-id") or error.headers.get("request-id")
-        if request_id:
-            facts["request_id"] = request_id[:REQUEST_ID_CHARS_MAX]
         self._close(
             unit,
             call,
@@ -114,7 +111,7 @@ class CallRecorder:
                 unit,
                 row.token.salt_id,
                 row.token.salt,
-                Rejected(error.code, error.what, facts=facts),
+                Rejected(error.code, error.what, facts=facts_of(error)),
             ),
         )
         self._work.tally.calls[CallStatus.FAILED.value] += 1
@@ -158,6 +155,14 @@ class CallRecorder:
         tally.paid(
             prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, cost_usd=cost
         )
+
+
+def facts_of(error: ModelCallError) -> dict[str, JSON]:
+    """What is recorded of a failed call beside its code: the provider's support finds it by its id."""
+    facts: dict[str, JSON] = {"error_type": error.error_type}
+    if found := request_id(error.headers):
+        facts["request_id"] = found[:REQUEST_ID_CHARS_MAX]
+    return facts
 
 
 def _reply_error(reply: Reply) -> str | None:
