@@ -14,13 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import SchemaVersionError
-from elspeth_dagster.landscape.driver_errors import failures_named, is_passing
+from elspeth_dagster.landscape.driver_errors import failures_named
 from elspeth_dagster.landscape.engine import WRITE_OPTION, make_engine
 from elspeth_dagster.landscape.schema import REVISION, metadata
 from elspeth_dagster.landscape.structure import damage_of, damage_of_pages, told
 from elspeth_dagster.landscape.url import parsed_url, without_secrets
-
-__all__ = ["Database", "is_passing"]
 
 ALONE_LOCK: Final = 0x5EED_1A5D  # the number of PostgreSQL's advisory lock for `Database.alone`
 _OWN_TABLES: Final = frozenset(metadata.tables)

@@ -20,7 +20,8 @@ from typing import Final
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape import heartbeat
 from elspeth_dagster.landscape.commit import check_fence, store
-from elspeth_dagster.landscape.database import Database, is_passing
+from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.driver_errors import is_passing
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.patience import AWAY_S_MAX, persist
 from elspeth_dagster.landscape.records import Unit
