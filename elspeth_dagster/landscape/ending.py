@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from elspeth_dagster.landscape.outcomes import IS_TERMINAL
 from elspeth_dagster.landscape.schema import artifacts, node_states, token_outcomes
 from elspeth_dagster.landscape.story import OutcomeStory, Written
 from elspeth_dagster.model.outcome import Outcome
@@ -17,7 +18,7 @@ Found = sa.Row[*tuple[Any, ...]]
 def outcome_of(connection: Connection, token: Found) -> OutcomeStory | None:
     """How a token ended; None while it waits."""
     table = token_outcomes
-    question = sa.select(table).where(table.c.token_id == token.token_id, table.c.is_terminal)
+    question = sa.select(table).where(table.c.token_id == token.token_id, IS_TERMINAL)
     found = connection.execute(question).first()
     if found is None:
         return None

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.landscape.invariants.each import each
 from elspeth_dagster.landscape.invariants.finding import Examined, Finding
+from elspeth_dagster.landscape.outcomes import IS_TERMINAL
 from elspeth_dagster.landscape.schema import (
     batch_members,
     batch_outputs,
@@ -65,6 +66,7 @@ def batch_members_ended(examined: Examined) -> Iterator[Finding]:
     )
     consumed = sa.exists().where(
         outcomes.c.token_id == batch_members.c.token_id,
+        IS_TERMINAL,
         outcomes.c.outcome == Outcome.CONSUMED_IN_BATCH.value,
         outcomes.c.node_id == batches.c.node_id,
     )

@@ -10,6 +10,7 @@ from elspeth_dagster.landscape.adoption import ADOPTED
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
 from elspeth_dagster.landscape.invariants.finding import PAGE, Examined, Finding
 from elspeth_dagster.landscape.invariants.scope import seen_again
+from elspeth_dagster.landscape.outcomes import IS_TERMINAL
 from elspeth_dagster.landscape.schema import edges, node_states, nodes, rows, token_outcomes, tokens
 from elspeth_dagster.landscape.sharded import shard_of_run
 from elspeth_dagster.landscape.waiting import Feed
@@ -23,7 +24,7 @@ def one_outcome_each(examined: Examined) -> Iterator[Finding]:
         .select_from(
             tokens.outerjoin(
                 token_outcomes,
-                sa.and_(token_outcomes.c.token_id == tokens.c.token_id, token_outcomes.c.is_terminal),
+                sa.and_(token_outcomes.c.token_id == tokens.c.token_id, IS_TERMINAL),
             )
         )
         .where(tokens.c.run_id == examined.run.run_id)
