@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -23,9 +24,9 @@ _SCAN = re.compile(r"SCAN (?!CONSTANT|json_each)")
 
 
 @contextmanager
-def _heard(database: Database) -> Iterator[dict[str, object]]:
+def _heard(database: Database) -> Iterator[dict[str, Any]]:
     """The statements that are sent meanwhile, with their parameters."""
-    heard: dict[str, object] = {}
+    heard: dict[str, Any] = {}
 
     def hear(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         heard.setdefault(statement, parameters)
@@ -37,7 +38,7 @@ def _heard(database: Database) -> Iterator[dict[str, object]]:
         event.remove(database.engine, "before_cursor_execute", hear)
 
 
-def _scans_for_each_row(database: Database, statement: str, parameters: object) -> list[str]:
+def _scans_for_each_row(database: Database, statement: str, parameters: Any) -> list[str]:
     """The steps of the plan that stand below a correlated subquery, and read through a table."""
     with closing(database.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -75,7 +76,7 @@ def test_how_a_token_ended_is_found_by_an_index(copy: Copy) -> None:
 
     (statement,) = [sql for sql in heard if "FROM token_outcomes" in sql]
     with database.read() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", heard[statement]).all()  # type: ignore[call-overload]
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", heard[statement]).all()
     database.dispose()
     assert [said for *_, said in plan] == [
         "SEARCH token_outcomes USING INDEX uq_token_outcomes_terminal (token_id=?)"
