@@ -90,6 +90,29 @@ def test_an_archive_in_a_folder_that_cannot_be_written_is_read(
     not_at_rest.dispose()
 
 
+def test_the_documented_example_works_as_it_is_printed(
+    url: str, family: Family, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reading.md").read_text("utf-8")
+    example = text.partition("```python\n")[2].partition("```")[0]
+    for printed, here in (
+        ("sqlite:///.elspeth/landscape.db", url),
+        ("1f0c9a52/totals#3/0", family.output_id),
+        ("1f0c9a52", family.key),
+        (", 42)", ", 1)"),
+    ):
+        assert printed in example
+        example = example.replace(printed, here)
+
+    exec(compile(example, "docs/reading.md", "exec"), {})  # noqa: S102 - our own page
+
+    said = capsys.readouterr().out.splitlines()
+    assert f"{family.row_id(1)} forked" in said
+    assert f"{family.output_id} batch {family.merged_id(1)}" in said
+    assert f"{family.row_id(1)}/mood fork {family.row_id(1)}" in said, "to the source's rows"
+    assert sum("branches_arrived" in line for line in said) >= ROWS
+
+
 # States --------------------------------------------------------------------------------------------------------------
 
 
