@@ -55,17 +55,27 @@ def test_an_identical_request_of_an_earlier_run_is_taken_over(tmp_path: Path, ec
     assert kept == [(3 * 2 * ROWS,)], "each run keeps bodies of its own"
 
 
+def only_judged(base_url: str, **llm: Any) -> dict[str, Any]:
+    """source -> judge -> sink: what a run costs beside its calls is Dagster's steps."""
+    declaration = mood_pipeline(base_url, **llm)
+    del declaration["steps"]["triage"], declaration["source"]["on_invalid"]
+    out = {"kind": "jsonl", "from": "judge", "path": "out/judged.jsonl"}
+    return {**declaration, "sinks": {"out": out, "failures": declaration["sinks"]["failures"]}}
+
+
 def test_without_reuse_nothing_is_taken_over_or_left(tmp_path: Path) -> None:
     project = project_in(tmp_path)
     with FakeModelServer() as server:
-        project.declare(mood_pipeline(server.base_url))
+        project.declare(only_judged(server.base_url))
         assert project.run().success
         assert project.query("SELECT count(*) FROM request_keys") == [(0,)]
-        project.declare(mood_pipeline(server.base_url, reuse=True))
+        project.declare(only_judged(server.base_url, reuse=True))
         assert project.run().success
-        project.declare(mood_pipeline(server.base_url))
+        project.declare(only_judged(server.base_url))
         assert project.run().success
-        assert server.stats().requests == 3 * ROWS
+        failed = project.query("SELECT status, error_json FROM calls WHERE status <> 'answered'")
+        assert server.stats().requests == 3 * ROWS, (server.stats(), failed)
+    assert runs_of(project) == [(ROWS, 0)] * 3
 
 
 def test_an_invalid_or_a_purged_answer_is_asked_for_again(tmp_path: Path) -> None:
