@@ -28,7 +28,7 @@ def _heard(database: Database) -> Iterator[dict[str, Any]]:
     """The statements that are sent meanwhile, with their parameters."""
     heard: dict[str, Any] = {}
 
-    def hear(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+    def hear(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         heard.setdefault(statement, parameters)
 
     event.listen(database.engine, "before_cursor_execute", hear)

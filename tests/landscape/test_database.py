@@ -75,6 +75,15 @@ def test_a_read_is_one_view_while_others_write(database: Database) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_text_that_postgresql_cannot_hold_is_told_in_three_lines(database: Database) -> None:
+    with pytest.raises(LandscapeError, match="cannot hold a value") as refused, database.read() as connection:
+        connection.execute(sa.select(sa.literal("a NUL \0 character")))
+
+    assert refused.value.where == database.shown_url
+    assert "NUL" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_a_read_cannot_write_on_postgresql(database: Database) -> None:
     with pytest.raises(InternalError, match="read-only"), database.read() as connection:
         connection.execute(sa.insert(schema.leases).values(RUN_ROW))
