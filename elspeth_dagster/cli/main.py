@@ -47,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a row may hold what the terminal cannot show
-    return _guarded(arguments)
+    status = _guarded(arguments)
+    if argv is None:
+        # The process ends: an interrupt that comes now must not take the place of the status.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TextIO
 
 from elspeth_dagster.cli.amounts import duration, rate
+from elspeth_dagster.cli.stopping import told_at_once
 from elspeth_dagster.errors import ElspethError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.watching import NodeProgress, holder_of, progress_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 REDRAWS_PER_S: Final = 4  # smooth to the eye, and each is one small query
 BAR_COLUMNS: Final = 20
+STOPPING: Final = "Stopping: calls in flight get 10 s to be recorded; interrupt again to end now."
 _MARKS: Final = {
     ExecutionStatus.COMPLETED: ("✓", "green"),
     ExecutionStatus.FAILED: ("✗", "red"),
@@ -54,12 +56,15 @@ def progress_bars(
     bars = Bars(pipeline, database, run_id)
     console = Console(file=screen, highlight=False)
     try:
-        with Live(
-            get_renderable=bars.render,
-            console=console,
-            refresh_per_second=REDRAWS_PER_S,
-            redirect_stdout=False,
-            redirect_stderr=False,
+        with (
+            Live(
+                get_renderable=bars.render,
+                console=console,
+                refresh_per_second=REDRAWS_PER_S,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ),
+            told_at_once(lambda: console.print(STOPPING)),
         ):
             yield
     finally:

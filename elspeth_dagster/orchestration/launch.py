@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterEventType, DagsterRun, RunsFilter
+from dagster import DagsterEvent, DagsterEventType, DagsterRun, DagsterRunStatus, RunsFilter
 
 from elspeth_dagster.errors import LaunchError
 from elspeth_dagster.landscape.url import url_secrets
@@ -166,18 +166,34 @@ def _until_ended(
     try:
         result = execute()
     except BaseException as error:
-        run = _abandoned(instance, launch_id)
-        if run is None or isinstance(error, Exception):
+        is_interrupt = not isinstance(error, Exception)
+        run = _abandoned(instance, launch_id, is_interrupt=is_interrupt)
+        if run is None or not is_interrupt:
             raise
         return Launched(run.run_id, Ended.INTERRUPTED, ())
     failures = tuple(_step_failure(pipeline, event) for event in result.all_events if event.is_step_failure)
-    return Launched(result.run_id, _ended(result), failures)
+    ended = _ended(result)
+    if ended is Ended.INTERRUPTED:
+        _cancel(instance, result.run_id)
+    return Launched(result.run_id, ended, failures)
 
 
-def _abandoned(instance: dg.DagsterInstance, launch_id: str) -> DagsterRun | None:
+def _cancel(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Have an interrupted run be a cancelled one.
+
+    Where a second interrupt came before the first was told of, Dagster takes the end of the run for a failure.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is not DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run, message="Interrupted more than once: the run is cancelled.")
+
+
+def _abandoned(instance: dg.DagsterInstance, launch_id: str, *, is_interrupt: bool) -> DagsterRun | None:
     """The run of a launch that was broken off outside of its steps: nobody else would report its end."""
     for run in instance.get_runs(filters=RunsFilter(tags={LAUNCH_TAG: launch_id}), limit=1):
-        if not run.is_finished:
+        if not run.is_finished and is_interrupt:
+            instance.report_run_canceled(run, message="The launch was interrupted.")
+        elif not run.is_finished:
             instance.report_run_failed(run, message="The launch was broken off.")
         return run
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from dagster import DagsterRunStatus
 
 from elspeth_dagster.errors import AlreadyRunningError
 from elspeth_dagster.orchestration.interruption import interruptible
+from elspeth_dagster.pooling.executor import DRAIN_S
 from elspeth_dagster.runtime.interrupt import Stop
-from elspeth_dagster.testing import FakeModelServer, FakeModelSettings
+from elspeth_dagster.testing import FakeModelServer, FakeModelSettings, Fault, Rule
 from tests.scenarios.conftest import findings
 from tests.support import Project, mood_pipeline, write_csv
 
@@ -43,6 +45,7 @@ def start(project: Project) -> subprocess.Popen[bytes]:
         env={**os.environ, "DAGSTER_HOME": str(project.dagster_home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
@@ -100,6 +103,48 @@ def test_a_signal_ends_the_run_cleanly_and_a_resume_buys_nothing_twice(
         assert project.run(resume=run.run_id).success
         assert server.stats().repeated == 0
     assert findings(project) == []
+    assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(ROWS,)]
+
+
+@pytest.mark.parametrize(
+    ("executor", "is_draining"),
+    [
+        ("in_process", True),
+        pytest.param("in_process", False, marks=pytest.mark.long),
+        pytest.param("multiprocess", True, marks=pytest.mark.long),
+        pytest.param("multiprocess", False, marks=pytest.mark.long),
+    ],
+)
+def test_a_second_signal_ends_the_run_at_once_and_as_cleanly(
+    project: Project, executor: str, *, is_draining: bool
+) -> None:
+    hang = FakeModelSettings(rules=(Rule("row-2", Fault.HANG),), hang_s=60)  # row-2, row-20, row-21, ...
+    with FakeModelServer(hang) as server, project.instance() as instance:
+        declaration = mood_pipeline(server.base_url, pool={"pool_size": POOL})
+        project.declare({**declaration, "execution": {"executor": executor}})
+        process = start(project)
+        wait_until(lambda: server.stats().requests >= 19 + POOL, process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run's whole group
+        if is_draining:
+            wait_until(lambda: instance.get_runs()[0].status is DagsterRunStatus.CANCELING, process)
+        os.killpg(process.pid, signal.SIGTERM)
+        signalled_s = time.monotonic()
+        told, _ = process.communicate(timeout=60)
+
+        assert process.returncode == 130
+        assert time.monotonic() - signalled_s < DRAIN_S
+        document = json.loads(told)
+        assert document["status"] == "interrupted"
+        assert " resume " in document["stopped"][0]["resume"]
+        assert b"Traceback" not in told
+        (run,) = instance.get_runs()
+        assert run.status is DagsterRunStatus.CANCELED
+        assert project.query("SELECT status FROM run_attempts") == [("interrupted",)]
+
+        server.change(rules=())
+        assert project.run(resume=run.run_id).success
+        assert server.stats().repeated <= POOL
+    assert project.query("SELECT count(*) FROM calls WHERE status = 'unknown'")[0][0] <= POOL
     assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(ROWS,)]
 
 
