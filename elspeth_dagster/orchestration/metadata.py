@@ -35,6 +35,9 @@ def materialization_metadata(report: NodeReport, *, port: str | None, story: str
     tally = report.tally
     metadata: dict[str, Any] = {
         "elspeth/story": dg.MetadataValue.md(story),
+        **_joins(report),
+        **_batches(report.batches),
+        **({"elspeth/top_failures": _top_failures(report)} if tally.failures else {}),
         "dagster/row_count": _row_count(report, port),
         "elspeth/rows_in": tally.rows_in,
         "elspeth/rows_out": tally.rows_out,
@@ -45,12 +48,8 @@ def materialization_metadata(report: NodeReport, *, port: str | None, story: str
         metadata["elspeth/error_rate"] = round(tally.rows_failed / tally.rows_in, 6)
     metrics = tally.metrics(seconds=report.seconds)
     metadata |= {f"elspeth/{name}": metrics[name] for name in _PLOTTED_METRICS if metrics[name] is not None}
-    metadata |= _pool(report.pool_stats)
     metadata |= _usage(report)
-    metadata |= _batches(report.batches)
-    metadata |= _joins(report)
-    if tally.failures:
-        metadata["elspeth/top_failures"] = _top_failures(report)
+    metadata |= _pool(report.pool_stats)
     if report.artifact is not None and (table := parsed_uri(report.artifact.uri)) is not None:
         metadata["dagster/table_name"] = table.table_name
     uri = _uri(report)

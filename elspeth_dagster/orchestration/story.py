@@ -55,7 +55,7 @@ def _joined(report: NodeReport) -> Iterator[str]:
         order, count = joins.orders.most_common(1)[0]
         yield f"mostly `{order}`: {count:,} of {joins.orders.total():,}"
         waited_ms = joins.wait_ms.percentile(0.5)
-        yield f"half of them waited at most {waited_ms or 0:,.0f} ms for it"
+        yield f"half waited at most {waited_ms or 0:,.0f} ms for the branch that decided"
     for branch, why in sorted(joins.lost.items()):
         yield f"`{branch}` is missing from {_count(why.total(), 'row')}: {', '.join(sorted(why))}"
 

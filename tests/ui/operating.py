@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FloatRect, Locator, Page
 
 LAPTOP = (1500, 1000)
 WALL = (2400, 1000)
 """Wide enough for the graph to show more than names."""
+
+TALL = (1700, 2000)
+"""High enough for a page to show all of an asset."""
 
 PATIENCE_MS = 120_000
 USER = "ana@example.org"
@@ -34,8 +37,8 @@ class Operator:
         self.page.goto(f"{self.url}/locations/{self.location}/asset-groups/{group}")
         self.page.get_by_text("judged").first.wait_for()
 
-    def open_asset(self, *key: str) -> None:
-        self.page.set_viewport_size({"width": LAPTOP[0], "height": LAPTOP[1]})
+    def open_asset(self, *key: str, size: tuple[int, int] = LAPTOP) -> None:
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
         self.page.goto(f"{self.url}/assets/{'/'.join(key)}")
         self.page.get_by_text("elspeth/run_id").first.wait_for()
 
@@ -82,12 +85,22 @@ class Operator:
         """On a run's page: as the tag at its top says."""
         self.page.get_by_text(status, exact=True).first.wait_for()
 
-    def keep(self, name: str) -> None:
-        """A picture for the docs, where somebody asks for them: ``UI_SCREENSHOTS=docs/images``."""
+    def keep(self, name: str, *, clip: tuple[float, float, float, float] | None = None) -> None:
+        """A picture for the docs, where somebody asks for them: ``UI_SCREENSHOTS=docs/images``.
+
+        ``clip`` is the part that is kept: left, top, width, height.
+        """
         folder = os.environ.get("UI_SCREENSHOTS")
         if folder:
             self.page.wait_for_timeout(2_500)  # charts, and the graph, draw themselves
-            self.page.screenshot(path=str(Path(folder) / name))
+            left, top, width, height = clip or (0, 0, *self._size())
+            part: FloatRect = {"x": left, "y": top, "width": width, "height": height}
+            self.page.screenshot(path=str(Path(folder) / name), clip=part)
+
+    def _size(self) -> tuple[float, float]:
+        size = self.page.viewport_size
+        assert size is not None
+        return size["width"], size["height"]
 
     def _button(self, text: str) -> Locator:
         return self.page.locator("button:visible", has_text=text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from elspeth_dagster.testing import FakeModelServer, FakeModelSettings
 from tests.support import Project
-from tests.ui.operating import USER, WALL, Operator, operator
+from tests.ui.operating import TALL, USER, WALL, Operator, operator
 from tests.ui.serving import Served, served, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -31,6 +32,12 @@ DEMO = ("definitions.py", "workspace.yaml", "pyproject.toml", "pipelines")
 DEMOS_MODEL = "http://127.0.0.1:18399/v1"
 POOL = 32
 LATEST_CALL_S = 0.5
+BOUGHT_TWICE = """
+SELECT s.token_id FROM calls c JOIN node_states s ON s.state_id = c.state_id
+WHERE s.run_id = :run AND c.status = 'answered' AND c.reused_from IS NULL
+GROUP BY s.token_id, s.node_id HAVING count(*) > 1
+"""
+"""Rows that were answered, paid for, and asked again by the same step."""
 SETTINGS = """
 telemetry: {enabled: false}
 nux: {enabled: false}
@@ -86,7 +93,8 @@ def test_an_operator_launches_the_demo_reads_its_pages_and_terminates_a_run(site
     assert site.count("tokens WHERE run_id = :run AND token_id NOT LIKE '%.%'", run=run_ids[1]) >= 300
 
     ana.open_graph("complaints", size=WALL)
-    ana.keep("asset-graph.png")
+    until(lambda: "Loading" not in ana.page.inner_text("body"))
+    ana.keep("asset-graph-details.png", clip=(250, 170, 2090, 760))
     _read_the_join(ana, run_ids[1])
     _look_at_the_plots(ana)
     _terminate_and_go_on(site)
@@ -108,28 +116,27 @@ def _launch(site: Site, limit: int) -> str:
 
 
 def _read_the_join(ana: Operator, run_id: str) -> None:
-    ana.open_asset("complaints", "judged")
+    ana.open_asset("complaints", "judged", size=TALL)
     text = ana.page.inner_text("body")
     assert run_id in text
     for said in ("elspeth/policy", "require_all", "elspeth/arrival_order", "mood > urgency", "median offset"):
         assert said in text
-    assert "of 288" in text or "of 287" in text or "of 286" in text  # the story: how often which came first
-    ana.page.get_by_text("elspeth/story").first.scroll_into_view_if_needed()
-    ana.page.mouse.move(700, 600)
-    ana.page.mouse.wheel(0, 450)
-    ana.keep("join-page.png")
+    assert re.search(r"mostly (mood > urgency|urgency > mood): \d+ of \d+", text)  # the story
+    box = ana.page.locator("table", has_text="elspeth/story").first.bounding_box()
+    assert box is not None
+    ana.keep("join-page.png", clip=(box["x"], box["y"], box["width"], min(box["height"], 800)))
 
 
 def _look_at_the_plots(ana: Operator) -> None:
-    ana.open_asset("complaints", "mood")
+    ana.open_asset("complaints", "mood", size=TALL)
     ana.page.get_by_role("button", name="Plots").click()
     ana.page.locator("canvas").first.wait_for()
+    box = ana.page.locator("canvas").first.bounding_box()
+    assert box is not None
     text = ana.page.inner_text("body")
     for plotted in ("elspeth/rows_per_second", "elspeth/latency_p95_ms", "elspeth/cost_usd"):
         assert plotted in text
-    ana.page.mouse.move(700, 600)
-    ana.page.mouse.wheel(0, 620)
-    ana.keep("plots.png")
+    ana.keep("plots.png", clip=(box["x"] - 30, box["y"] - 60, 1000, 900))
 
 
 def _terminate_and_go_on(site: Site) -> None:
@@ -153,10 +160,9 @@ def _terminate_and_go_on(site: Site) -> None:
         "SELECT status FROM node_executions WHERE run_id = :run AND node_id = 'mood'", run=run_id
     ) == [("interrupted",)]
     site.model.change(latency_ms=0)
-    repeated = site.model.stats().repeated
     ana.re_execute_from_failure()
     ana.wait_for_status("Success")
-    assert site.model.stats().repeated == repeated
+    assert site.count(f"({BOUGHT_TWICE})", run=run_id) == 0
     assert query("SELECT attempt FROM run_attempts WHERE run_id = :run ORDER BY attempt", run=run_id) == [
         (1,),
         (2,),
@@ -172,13 +178,16 @@ def test_a_run_that_was_killed_is_found_by_the_sensor_and_re_executed_by_a_click
     ((pid,),) = query("SELECT pid FROM run_attempts")
 
     os.kill(pid, signal.SIGKILL)
-    ana.wait_for_status("Failure")  # 90 s of silence, and a tick of the sensor
+    ana.wait_for_status(
+        "Failure"
+    )  # where the code server is alive, it sees the process gone; else the sensor does
+    until(lambda: query("SELECT status FROM run_attempts") == [("failed",)])  # within a tick of the sensor
 
-    assert query("SELECT status, end_reason FROM run_attempts") == [("failed", "its heartbeat stopped")]
     assert site.count("leases") == 0
     site.model.change(latency_ms=0)
     ana.re_execute_from_failure()
     ana.wait_for_status("Success")
-    repeated = site.model.stats().repeated
-    assert 1 <= repeated <= POOL
-    assert repeated <= site.count("calls WHERE status = 'unknown' AND run_id = :run", run=run_id) <= POOL
+    assert 1 <= site.count("calls WHERE status = 'unknown'") <= POOL
+    assert site.count(f"({BOUGHT_TWICE})", run=run_id) == 0
+    sent = site.count("calls WHERE reused_from IS NULL")
+    assert site.model.stats().requests <= sent  # every request that left is listed
