@@ -36,6 +36,10 @@ def tend(instance: DagsterInstance, database: Database, *, clock: Clock) -> list
         if run is None:
             continue  # another Dagster's
         if run.is_finished:
+            if attempts.is_working:  # Dagster knows that it ended, but the node never did
+                if not _is_gone(attempts, run, now=clock.now()):
+                    continue  # what is in flight is still recorded
+                _free(instance, database, run)
             done += [
                 f"{run_id[:8]} {_close(database, run_id, run, clock=clock).value}"
                 for run_id in attempts.run_ids
@@ -48,27 +52,43 @@ def tend(instance: DagsterInstance, database: Database, *, clock: Clock) -> list
 
 def is_dead(attempts: OpenAttempts, run: DagsterRun, *, now: dt.datetime) -> bool:
     """Silent for too long while a node is at work; between two nodes its process must be gone from this host, too."""
-    if attempts.heartbeat_at >= timestamp(now - dt.timedelta(seconds=STALE_S)):
+    if not _is_silent(attempts, now=now):
         return False
-    if attempts.is_working:
-        return True
+    return attempts.is_working or _has_lost_its_process(attempts, run)
+
+
+def _is_gone(attempts: OpenAttempts, run: DagsterRun, *, now: dt.datetime) -> bool:
+    return _is_silent(attempts, now=now) or _has_lost_its_process(attempts, run)
+
+
+def _is_silent(attempts: OpenAttempts, *, now: dt.datetime) -> bool:
+    return attempts.heartbeat_at < timestamp(now - dt.timedelta(seconds=STALE_S))
+
+
+def _has_lost_its_process(attempts: OpenAttempts, run: DagsterRun) -> bool:
+    """Whether it was on this host, and is no more."""
     process = run.tags.get(PROCESS_TAG) or f"{attempts.host}:{attempts.pid}"
     host, _, pid = process.rpartition(":")
     return host == socket.gethostname() and pid.isdigit() and not process_exists(int(pid))
 
 
+def _free(instance: DagsterInstance, database: Database, run: DagsterRun) -> None:
+    """What it held, in both stores. From then on no orphan of the run can write."""
+    free(database, run.run_id)
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
 def _bury(
     instance: DagsterInstance, database: Database, attempts: OpenAttempts, run: DagsterRun, *, clock: Clock
 ) -> None:
-    """The Landscape first: from then on no orphan of the run can write. What fails midway is done by the next tick."""
-    free(database, run.run_id)
+    """Freed first, closed last: what fails midway is done by the next tick."""
+    _free(instance, database, run)
     instance.report_run_failed(
         run,
         message=f"Nothing was heard of this run since {attempts.heartbeat_at}: its process is gone. "
         "Re-execute it from failure: nothing that was recorded is done twice.",
     )
-    if instance.event_log_storage.supports_global_concurrency_limits:
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     for run_id in attempts.run_ids:
         _close_as(database, run_id, run, RunStatus.FAILED, "its heartbeat stopped", clock=clock)
 

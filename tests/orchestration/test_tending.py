@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,14 +53,7 @@ def test_a_killed_run_is_failed_in_both_stores_freed_and_can_be_resumed(
         declaration = mood_pipeline(server.base_url, pool={"pool_size": POOL})
         project.declare({**declaration, "dagster": {"pool": "models"}})
         instance.event_log_storage.set_concurrency_slots("models", 1)
-        process = project.spawn("project.run()")
-        deadline = time.monotonic() + 60
-        while server.stats().answered < 30:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        _kill_in_the_model_step(project, server)
         (run,) = instance.get_runs()
 
         assert tend(instance, database, clock=Later(STALE_S - 30)) == []
@@ -82,6 +76,60 @@ def test_a_killed_run_is_failed_in_both_stores_freed_and_can_be_resumed(
         assert project.run(resume=run.run_id).success
         assert server.stats().repeated <= POOL
     assert project.query("SELECT count(*) FROM token_outcomes WHERE is_terminal") == [(ROWS,)]
+
+
+def test_what_a_killed_run_held_is_freed_though_dagster_failed_it_before(
+    project: Project, database: Database
+) -> None:
+    hang = FakeModelSettings(rules=(Rule("row-30.", Fault.HANG),), hang_s=60)
+    with FakeModelServer(hang) as server, project.instance() as instance:
+        declaration = mood_pipeline(server.base_url, pool={"pool_size": POOL})
+        project.declare({**declaration, "dagster": {"pool": "models"}})
+        instance.event_log_storage.set_concurrency_slots("models", 1)
+        _kill_in_the_model_step(project, server)
+        (run,) = instance.get_runs()
+        instance.report_run_failed(run)  # as a code server does that sees its child die
+
+        assert tend(instance, database, clock=SystemClock()) == [f"{run.run_id[:8]} failed"]
+        assert instance.event_log_storage.get_concurrency_info("models").active_slot_count == 0
+        assert project.query("SELECT count(*) FROM leases") == [(0,)]
+        assert project.query("SELECT count(*) FROM fences WHERE node_id = 'judge'") == [(0,)]
+
+
+def test_a_run_that_dagster_ended_early_may_record_what_is_in_flight(
+    project: Project, database: Database
+) -> None:
+    """Its process is there, and is heard of: nothing is taken from it before it has come to its end."""
+    hang = FakeModelSettings(rules=(Rule("row-30.", Fault.HANG),), hang_s=60)
+    with FakeModelServer(hang) as server, project.instance() as instance:
+        project.declare(mood_pipeline(server.base_url, pool={"pool_size": POOL}))
+        process = project.spawn("project.run()")
+        try:
+            _wait_for_answers(process, server)
+            (run,) = instance.get_runs()
+            instance.report_run_canceled(run)  # as "Force termination immediately" does
+            assert tend(instance, database, clock=SystemClock()) == []
+            assert project.query("SELECT count(*) FROM leases") == [(1,)]
+        finally:
+            process.kill()
+            process.wait()
+        assert tend(instance, database, clock=SystemClock()) == [f"{run.run_id[:8]} interrupted"]
+        assert project.query("SELECT count(*) FROM leases") == [(0,)]
+
+
+def _kill_in_the_model_step(project: Project, server: FakeModelServer) -> None:
+    process = project.spawn("project.run()")
+    _wait_for_answers(process, server)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _wait_for_answers(process: subprocess.Popen[bytes], server: FakeModelServer) -> None:
+    deadline = time.monotonic() + 60
+    while server.stats().answered < 30:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_run_that_has_ended_is_closed_with_what_became_of_it(project: Project, database: Database) -> None:
