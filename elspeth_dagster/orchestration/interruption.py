@@ -27,11 +27,13 @@ def interruptible(
     tick: Callable[[], None],
     stopping: Callable[[], None],
     tick_s: float = TICK_S,
+    repeats: int = 0,
 ) -> T:
     """Do ``work`` in a thread of its own and return its result; ``tick`` is called every ``tick_s`` meanwhile.
 
     An exception that is raised here from outside sets ``stop``, tells ``stopping``, waits until the work has come to
-    its end, and goes on; a second one goes on at once. Whatever ``work`` raises is raised here.
+    its end, and goes on; a second one goes on at once. ``repeats`` are as many of the second ones that say nothing new.
+    Whatever ``work`` raises is raised here.
     """
     done, result = threading.Event(), Future[T]()
 
@@ -50,9 +52,19 @@ def interruptible(
         while not done.wait(tick_s):
             tick()
     except BaseException:
-        stop.set()
+        _end(repeats, stop=stop, stopping=stopping, done=done)
+        raise
+    return result.result()
+
+
+def _end(repeats: int, *, stop: Stop, stopping: Callable[[], None], done: threading.Event) -> None:
+    """Ask the work to stop and wait until it has, through as many exceptions from outside, whenever they come."""
+    stop.set()
+    try:
         with suppress(Exception):  # telling is a courtesy: the work is what must come to its end
             stopping()
         done.wait()
-        raise
-    return result.result()
+    except BaseException:
+        if not repeats:
+            raise
+        _end(repeats - 1, stop=stop, stopping=stopping, done=done)

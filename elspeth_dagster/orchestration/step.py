@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -66,6 +67,8 @@ def run_in_step(
             tick=tick,
             tick_s=tick_s,
             stopping=partial(_cancel, context),
+            # A terminal's Ctrl-C reaches every process of the run, and the one that drives it hands it on as well.
+            repeats=1 if multiprocessing.parent_process() is not None else 0,
         )
     except ElspethError as error:
         failure = _failure(error, seal_metadata(identity.run_id, seals), redactor)

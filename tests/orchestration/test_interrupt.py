@@ -75,7 +75,10 @@ def test_a_signal_ends_the_run_cleanly_and_a_resume_buys_nothing_twice(
         project.declare({**declaration, "execution": {"executor": executor}})
         process = start(project)
         wait_until(lambda: server.stats().answered >= 3 * POOL, process)
-        process.send_signal(which)
+        if which is signal.SIGINT:
+            os.killpg(process.pid, which)  # as a terminal does: to the run's whole group
+        else:
+            process.send_signal(which)
         signalled_at = dt.datetime.now(dt.UTC)
         process.communicate(timeout=60)
 
@@ -160,6 +163,31 @@ def test_work_that_is_interrupted_comes_to_its_end_before_the_interrupt_goes_on(
         interruptible(work, stop=stop, tick=tick, stopping=lambda: told.append(ended.is_set()))
     assert ended.is_set()
     assert told
+
+
+@pytest.mark.parametrize(("repeats", "comes_to_its_end"), [(0, False), (1, True)])
+def test_an_interrupt_may_come_twice_and_mean_one(*, repeats: int, comes_to_its_end: bool) -> None:
+    stop, release, ended = Stop(), threading.Event(), threading.Event()
+    told: list[None] = []
+
+    def work() -> None:
+        assert release.wait(timeout=30)
+        ended.set()
+
+    def tick() -> None:
+        raise StopTheStepError
+
+    def stopping() -> None:
+        told.append(None)
+        if len(told) == 1:  # the other one comes while the first is being told
+            raise StopTheStepError
+        release.set()
+
+    with pytest.raises(StopTheStepError):
+        interruptible(work, stop=stop, tick=tick, stopping=stopping, repeats=repeats)
+    assert ended.is_set() is comes_to_its_end
+    assert stop.is_set()
+    release.set()
 
 
 def test_what_the_work_raises_and_returns_comes_out() -> None:
