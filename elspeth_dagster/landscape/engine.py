@@ -25,7 +25,7 @@ BUSY_TIMEOUT_MS: Final = 30_000
 """Several processes write at once; a group commit takes milliseconds, a checkpoint more."""
 
 PAGE_BYTES: Final = 16_384  # fewer, wider pages: a row's record and its bodies mostly fit one
-CACHE_KIB: Final = 65_536  # bounded, and flat as the table grows: keys come in row order
+CACHE_KIB: Final = 16_384  # for each connection; no slower than more, since keys come in row order
 WRITE_OPTION: Final = "elspeth_write"
 WAL_TRIES_MAX: Final = 50  # with the wait below: half a second, for a step of some milliseconds
 WAL_WAIT_S: Final = 0.01
