@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -11,6 +12,8 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, rows, token_outcomes, tokens
 from elspeth_dagster.landscape.waiting import Feed, Waiting, count_waiting
+
+_DONE: Final = frozenset({"completed", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,18 @@ def node_balance(database: Database, *, run_id: str, node_id: str, feeds: Sequen
     everything = Waiting(run_id, node_id, feeds, include_done=True)
     by_status: dict[str, int] = {}
     by_port: dict[str, int] = {}
+    is_all_done = True
     states = node_states
     made = states.c.input_hash.is_(None)  # the state of a token that this node made: it did not arrive
     with database.read() as connection:
         for status, port, is_made, count in connection.execute(
             sa.select(states.c.status, states.c.out_port, made, sa.func.count())
-            .where(
-                states.c.run_id == run_id,
-                states.c.node_id == node_id,
-                states.c.status.in_(("completed", "failed")),
-            )
+            .where(states.c.run_id == run_id, states.c.node_id == node_id)
             .group_by(states.c.status, states.c.out_port, made)
         ):
+            if status not in _DONE:
+                is_all_done = False
+                continue
             if not is_made:
                 by_status[status] = by_status.get(status, 0) + count
             if port is not None:
@@ -68,7 +71,7 @@ def node_balance(database: Database, *, run_id: str, node_id: str, feeds: Sequen
         arrived=count_waiting(database, everything),
         completed=by_status.get("completed", 0),
         failed=by_status.get("failed", 0),
-        waiting=count_waiting(database, Waiting(run_id, node_id, feeds)),
+        waiting=count_waiting(database, Waiting(run_id, node_id, feeds), any_state_is_done=is_all_done),
         by_port=by_port,
     )
 

@@ -106,8 +106,11 @@ def _as_kept(table: str, cells: Sequence[Cell]) -> Sequence[Cell]:
     A column of fractions turns 5 into 5.0, and SQLite's -0.0 into 0.0; adding 0.0 does both.
     """
     fractions = _fractions(table)
-    if not fractions:
-        return cells
+    for index in fractions:
+        if cells[index].__class__ is not float or not cells[index]:
+            break
+    else:
+        return cells  # as nearly always
     kept = list(cells)
     for index in fractions:
         if isinstance(cell := kept[index], int | float):

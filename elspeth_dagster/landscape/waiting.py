@@ -58,10 +58,13 @@ def waiting_tokens(
 
 
 @patient
-def count_waiting(database: Database, of: Waiting) -> int:
-    """How many tokens wait."""
+def count_waiting(database: Database, of: Waiting, *, any_state_is_done: bool = False) -> int:
+    """How many tokens wait.
+
+    ``any_state_is_done``: the node has none but completed and failed states, so that an index alone tells who is done.
+    """
     with database.read() as connection:
-        return sum(_count(connection, of, feed) for feed in of.feeds)
+        return sum(_count(connection, of, feed, any_state_is_done=any_state_is_done) for feed in of.feeds)
 
 
 def _one_feed(
@@ -116,9 +119,10 @@ def _page(
         return connection.execute(statement, {"after": after, "page": page_tokens}).all()
 
 
-def _count(connection: Connection, of: Waiting, feed: Feed) -> int:
+def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done: bool) -> int:
     table = rows if feed.is_source else node_states
-    statement = sa.select(sa.func.count()).select_from(table).where(*_of_feed(of, feed))
+    where = _of_feed(of, feed, any_state_is_done=any_state_is_done)
+    statement = sa.select(sa.func.count()).select_from(table).where(*where)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -164,18 +168,15 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
     )
 
 
-def _of_feed(of: Waiting, feed: Feed) -> list[sa.ColumnElement[bool]]:
+def _of_feed(of: Waiting, feed: Feed, *, any_state_is_done: bool = False) -> list[sa.ColumnElement[bool]]:
     """What left by this port, less what the node has finished with."""
     table, token_id = (rows, rows.c.row_id) if feed.is_source else (node_states, node_states.c.token_id)
     node_id = rows.c.source_node_id if feed.is_source else node_states.c.node_id
     where = [table.c.run_id == of.run_id, node_id == feed.node_id, table.c.out_port == feed.port]
     if not of.include_done:
         done = node_states.alias("done")
-        where.append(
-            ~sa.exists().where(
-                done.c.token_id == token_id,
-                done.c.node_id == of.node_id,
-                done.c.status.in_(("completed", "failed")),
-            )
-        )
+        is_done = [done.c.token_id == token_id, done.c.node_id == of.node_id]
+        if not any_state_is_done:
+            is_done.append(done.c.status.in_(("completed", "failed")))
+        where.append(~sa.exists().where(*is_done))
     return where

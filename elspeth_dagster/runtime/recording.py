@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from elspeth_dagster.files import recordable
 from elspeth_dagster.landscape.records import Record, Unit, opened, sealed
@@ -22,9 +21,8 @@ PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 """A row, request or response beyond it is refused: it is a document, and belongs where documents are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """How a state ends: the columns that the decision determines."""
+class Settled(NamedTuple):
+    """How a state ends: the columns that the decision determines. A tuple, since one is made for each row."""
 
     status: StateStatus
     out_port: str | None
