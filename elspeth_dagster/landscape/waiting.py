@@ -15,6 +15,7 @@ from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, payloads, row_salts, rows, tokens
+from elspeth_dagster.model import ids
 from elspeth_dagster.model.token import Token
 
 Selected = sa.Select[*tuple[Any, ...]]
@@ -71,7 +72,7 @@ def _one_feed(
     database: Database, of: Waiting, feed: Feed, page_tokens: int, *, with_bodies: bool
 ) -> Iterator[Token]:
     statement = _statement(of, feed, with_bodies=with_bodies)
-    after = b""
+    after: bytes | int = -1 if feed.is_source else b""
     while True:
         found = _page(database, statement, after, page_tokens)
         for (
@@ -108,12 +109,13 @@ def _one_feed(
             )
         if len(found) < page_tokens:
             return
-        after = found[-1].order_key
+        last: bytes = found[-1].order_key
+        after = ids.row_index_of(last) if feed.is_source else last
 
 
 @patient
 def _page(
-    database: Database, statement: Selected, after: bytes, page_tokens: int
+    database: Database, statement: Selected, after: bytes | int, page_tokens: int
 ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     with database.read() as connection:
         return connection.execute(statement, {"after": after, "page": page_tokens}).all()
@@ -127,12 +129,17 @@ def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done
 
 
 def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
-    order_key = tokens.c.order_key if feed.is_source else node_states.c.order_key
+    """A page of tokens."""
+    # What selects and what orders are of one table, in one index: a database that knows nothing yet of a table's
+    # contents, as PostgreSQL right after a source, would otherwise read all of them for each page.
+    place: sa.ColumnElement[Any] = rows.c.row_index
+    order_key: sa.ColumnElement[Any] = tokens.c.order_key
     row_hash: sa.ColumnElement[Any] = rows.c.data_hash
     error: sa.ColumnElement[Any] = sa.null()
     completed_at: sa.ColumnElement[Any] = sa.null()
-    joined = tokens.join(rows, rows.c.row_id == tokens.c.token_id)
+    joined = rows.join(tokens, tokens.c.token_id == rows.c.row_id)
     if not feed.is_source:
+        place = order_key = node_states.c.order_key
         # A failed state has no output: its row is the one that came in.
         row_hash = sa.func.coalesce(node_states.c.output_hash, node_states.c.input_hash)
         error, completed_at = node_states.c.error_json, node_states.c.completed_at
@@ -161,9 +168,9 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
         .where(
             *_of_feed(of, feed),
             tokens.c.run_id == of.run_id,
-            order_key > sa.bindparam("after", type_=sa.LargeBinary),
+            place > sa.bindparam("after", type_=place.type),
         )
-        .order_by(order_key)
+        .order_by(place)
         .limit(sa.bindparam("page", type_=sa.Integer))
     )
 

@@ -40,6 +40,37 @@ def timestamp(moment: dt.datetime) -> str:
     return in_utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
+class Timestamps:
+    """`timestamp` for many moments, one soon after the other: within a second only the fraction is written anew.
+
+    Threads may share one: what is kept is replaced whole.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known = _Second(dt.datetime.min.replace(tzinfo=dt.UTC))
+
+    def of(self, moment: dt.datetime) -> str:
+        """The same text as `timestamp` gives."""
+        known = self._known
+        since = moment - known.begin
+        if since.days or since.seconds:
+            self._known = known = _Second(moment.replace(microsecond=0))
+            since = moment - known.begin
+        return f"{known.prefix}{since.microseconds:06d}Z"
+
+
+class _Second:
+    """A second of time, and how timestamps within it begin."""
+
+    __slots__ = ("begin", "prefix")
+
+    def __init__(self, begin: dt.datetime) -> None:
+        self.begin = begin
+        self.prefix = timestamp(begin)[: -len("000000Z")]
+
+
 SALT_BYTES: Final = 16
 
 

@@ -35,9 +35,10 @@ class NodeReport:
     batches: tuple[TriggerSummary, ...] = ()
 
 
-def report_of(work: Work, seal: Seal, artifact: Artifact | None, *, seconds: float) -> NodeReport:
+def report_of(
+    work: Work, seal: Seal, artifact: Artifact | None, *, balance: NodeBalance, seconds: float
+) -> NodeReport:
     """The report of an execution that was completed and sealed."""
-    balance = _balance(work)
     return NodeReport(
         handle=work.handle,
         tally=work.tally,
@@ -53,7 +54,8 @@ def report_of(work: Work, seal: Seal, artifact: Artifact | None, *, seconds: flo
     )
 
 
-def _balance(work: Work) -> NodeBalance:
+def balance_of(work: Work) -> NodeBalance:
+    """What came to the node, over all its executions, and where it is now."""
     run_id, node_id = work.handle.run_id, work.node.node_id
     if work.node.role == "source":
         return source_balance(work.database, run_id=run_id, node_id=node_id)

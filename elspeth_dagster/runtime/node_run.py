@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from elspeth_dagster.errors import (
@@ -29,12 +30,12 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.database import unset_variables
 from elspeth_dagster.pipeline.graph import Node, Pipeline
-from elspeth_dagster.runtime.garbage import old_objects_left_alone
 from elspeth_dagster.runtime.handover import adopt, hand_on
+from elspeth_dagster.runtime.interpreter import set_up_for_rows
 from elspeth_dagster.runtime.interrupt import Stop
 from elspeth_dagster.runtime.kind_run import run_kind
 from elspeth_dagster.runtime.node_end import end_badly, end_well, unusable
-from elspeth_dagster.runtime.node_report import NodeReport, report_of
+from elspeth_dagster.runtime.node_report import NodeReport, balance_of, report_of
 from elspeth_dagster.runtime.scope import Scope, scope_of
 from elspeth_dagster.runtime.work import Model, Work
 
@@ -119,7 +120,7 @@ def run_node(
     engine.writer.watch(handle)
     engine.on_begin(handle)
     try:
-        with old_objects_left_alone():
+        with set_up_for_rows():
             return _run(work, engine.on_seal)
     finally:
         engine.writer.watch(None)
@@ -165,9 +166,11 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
             raise unusable(work, error) from error
         raise
     seconds = work.clock.monotonic() - began_s
-    seal = end_well(work, seconds)
+    with ThreadPoolExecutor(1, "elspeth-balance") as beside:
+        balance = beside.submit(balance_of, work)  # the database counts while the seal is computed here
+        seal = end_well(work, seconds)
     on_seal(seal)
-    return report_of(work, seal, artifact, seconds=seconds)
+    return report_of(work, seal, artifact, balance=balance.result(), seconds=seconds)
 
 
 def _registration(pipeline: Pipeline, run: RunIdentity, scope: Scope) -> RunRegistration:

@@ -17,7 +17,7 @@ from elspeth_dagster.landscape.records import Unit
 from elspeth_dagster.landscape.waiting import Feed, Waiting, waiting_tokens
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.llm import ModelSettings
-from elspeth_dagster.model.clock import Clock, timestamp
+from elspeth_dagster.model.clock import Clock, Timestamps
 from elspeth_dagster.model.redaction import Redactor
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.model.token import Token
@@ -73,10 +73,11 @@ class Work:
     read_from: ReadFrom | None = None
     _tickets: deque[tuple[Future[None], int]] = field(default_factory=deque)
     _records_ahead: int = 0
+    _timestamps: Timestamps = field(default_factory=Timestamps)
 
     def now(self) -> str:
         """The time of day as the Landscape stores it."""
-        return timestamp(self.clock.now())
+        return self._timestamps.of(self.clock.now())
 
     def feeds(self) -> tuple[Feed, ...]:
         """The ports that feed this node."""

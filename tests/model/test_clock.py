@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from hypothesis import given
+from hypothesis import strategies as st
 
-from elspeth_dagster.model.clock import SystemClock, jitter, new_id, new_salts, timestamp
+from elspeth_dagster.model.clock import SystemClock, Timestamps, jitter, new_id, new_salts, timestamp
 from tests.model.json_values import moments
 
 
@@ -21,6 +22,16 @@ def test_timestamps_are_of_one_width_and_sort_as_time_does(one: dt.datetime, oth
     assert len(timestamp(one)) == len(timestamp(other)) == 27
     assert (timestamp(one) < timestamp(other)) == (one < other)
     assert dt.datetime.fromisoformat(timestamp(one)) == one
+
+
+@given(st.lists(moments), st.lists(st.integers(-1_500_000, 1_500_000)))
+def test_many_timestamps_are_each_as_one_alone(seldom: list[dt.datetime], steps_us: list[int]) -> None:
+    moment = dt.datetime(2026, 1, 31, 23, 59, 59, 999_000, tzinfo=dt.UTC)
+    soon = [moment := moment + dt.timedelta(microseconds=step) for step in steps_us]
+    timestamps = Timestamps()
+
+    for one in [*seldom, *soon, *seldom]:
+        assert timestamps.of(one) == timestamp(one)
 
 
 def test_the_systems_clock_is_in_utc_and_never_goes_back() -> None:
