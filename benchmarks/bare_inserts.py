@@ -21,7 +21,6 @@ from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.clock import SystemClock
 
 PAGE_RECORDS: Final = 3_000  # what a step hands over at a time
-UNITS_AHEAD_MAX: Final = 2
 
 _FRAME: Final = ("runs", "run_attempts", "nodes", "edges", "node_executions", "fences")
 """What the records refer to: copied first, and not counted."""
@@ -74,20 +73,15 @@ def _bare(database: Database) -> Any:
 
 
 def _through_writer(database: Database) -> Any:
-    """Waits for the writer as a step does: while more than two pages are under way."""
+    """Waits until each page is durable: a step goes on meanwhile, but then its reading would hide the storing."""
     writer = LandscapeWriter(database, clock=SystemClock())
     handle = _holder(database)
-    tickets = []
     try:
         while True:
             table, page = yield
-            tickets.append(writer.submit(handle, Unit(inserts={table.name: page})))
-            if len(tickets) > UNITS_AHEAD_MAX:
-                tickets.pop(0).result()
+            writer.write(handle, Unit(inserts={table.name: page}))
     finally:
         writer.close()
-        for ticket in tickets:
-            ticket.result()
 
 
 def _holder(database: Database) -> ExecutionHandle:
