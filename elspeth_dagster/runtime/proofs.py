@@ -9,6 +9,7 @@ from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.outcomes import count_outcomes_at
 from elspeth_dagster.landscape.runs import find_run
 from elspeth_dagster.landscape.seals import Seal, seal_holds
+from elspeth_dagster.landscape.statistics import refresh_statistics
 from elspeth_dagster.landscape.status import finished_status
 from elspeth_dagster.landscape.verify import COUNTING, VerifyReport, verify_run
 from elspeth_dagster.nodes.sink import SinkConfig
@@ -59,6 +60,7 @@ def _prove_run(work: Work) -> VerifyReport | None:
     """The invariants that can be counted, once every node of the run has ended: whichever sink was the last."""
     if finished_status(work.database, work.handle.run_id) is None:
         return None
+    refresh_statistics(work.database)
     run = find_run(work.database, work.handle.run_id)
     return verify_run(work.database, run, now=work.clock.now(), checks=COUNTING, at_once=CHECKS_AT_ONCE)
 
