@@ -10,8 +10,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_executions, node_states, nodes, rows, runs, tokens
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, Feed
+from elspeth_dagster.model import ids
 from elspeth_dagster.model.outcome import ExecutionStatus, StateStatus
 
 ADOPTED: Final = "adopted"
@@ -51,6 +53,7 @@ class LeftToken:
     completed_at: str | None
 
 
+@patient
 def registered_nodes(database: Database, run_id: str) -> RegisteredNodes | None:
     """The nodes of a run; None if it is not registered yet."""
     with database.read() as connection:
@@ -70,6 +73,7 @@ def registered_nodes(database: Database, run_id: str) -> RegisteredNodes | None:
     )
 
 
+@patient
 def last_materialization(
     database: Database, *, pipeline: str, partition_key: str | None, node_id: str
 ) -> str | None:
@@ -97,15 +101,21 @@ def last_materialization(
 def left_tokens(database: Database, run_id: str, feed: Feed) -> Iterator[list[LeftToken]]:
     """Every token that left a node of a run by a port, in order, in pages."""
     question = _of_source(run_id, feed) if feed.is_source else _of_node(run_id, feed)
-    after = b""
+    after: bytes | int = -1 if feed.is_source else b""
     while True:
-        with database.read() as connection:
-            found = [LeftToken(*cells) for cells in connection.execute(question, {"after": after})]
+        found = _page(database, question, after)
         if found:
             yield found
-            after = found[-1].order_key
+            last = found[-1].order_key
+            after = ids.row_index_of(last) if feed.is_source else last
         if len(found) < PAGE_TOKENS:
             return
+
+
+@patient
+def _page(database: Database, question: sa.Select[*tuple[Any, ...]], after: bytes | int) -> list[LeftToken]:
+    with database.look_up() as connection:
+        return [LeftToken(*cells) for cells in connection.execute(question, {"after": after})]
 
 
 def _of_node(run_id: str, feed: Feed) -> sa.Select[*tuple[Any, ...]]:
@@ -139,16 +149,17 @@ def _of_source(run_id: str, feed: Feed) -> sa.Select[*tuple[Any, ...]]:
         .join(ended, ended.c.execution_id == rows.c.execution_id)
         .where(
             rows.c.run_id == run_id, rows.c.source_node_id == feed.node_id, rows.c.out_port == feed.port,
-            tokens.c.order_key > sa.bindparam("after", type_=sa.LargeBinary),
+            rows.c.row_index > sa.bindparam("after", type_=sa.BigInteger),
         )
-        .order_by(tokens.c.order_key)
+        .order_by(rows.c.row_index)
         .limit(PAGE_TOKENS)
     )  # fmt: skip
 
 
+@patient
 def known_tokens(database: Database, token_ids: Sequence[str]) -> set[str]:
     """Those of the tokens that are there already."""
-    with database.read() as connection:
+    with database.look_up() as connection:
         return set(
             connection.execute(sa.select(tokens.c.token_id).where(tokens.c.token_id.in_(token_ids))).scalars()
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.records import Record
 from elspeth_dagster.landscape.schema import batches, row_salts
 from elspeth_dagster.model.outcome import BatchStatus
@@ -20,6 +21,7 @@ class RecordedBatch:
     salt: bytes
 
 
+@patient
 def recorded_batch(database: Database, batch_id: str) -> RecordedBatch | None:
     """What an earlier execution recorded of a batch; None if it was not fired yet.
 
@@ -30,7 +32,7 @@ def recorded_batch(database: Database, batch_id: str) -> RecordedBatch | None:
         .select_from(batches.outerjoin(row_salts, row_salts.c.salt_id == batches.c.salt_id))
         .where(batches.c.batch_id == batch_id)
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
         found = connection.execute(question).first()
     if found is None:
         return None

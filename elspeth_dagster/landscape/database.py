@@ -63,6 +63,28 @@ class Database:
                 yield reading
 
     @contextmanager
+    def look_up(self) -> Iterator[Connection]:
+        """A read of records by their keys, or of a page in an index's order.
+
+        PostgreSQL plans by what it knows of a table's contents. Of what a run has just written it knows nothing, and
+        may read whole tables for each page: here it is kept to its indexes.
+        """
+        with self.read() as connection:
+            self._without(connection, "seqscan", "hashjoin", "mergejoin")
+            yield connection
+
+    @contextmanager
+    def compare(self) -> Iterator[Connection]:
+        """A read that holds all that one node did against all that another did: never one by one, on PostgreSQL."""
+        with self.read() as connection:
+            self._without(connection, "nestloop")
+            yield connection
+
+    def _without(self, connection: Connection, *kinds_of_plan: str) -> None:
+        if self.dialect == "postgresql":
+            connection.exec_driver_sql(";".join(f"SET LOCAL enable_{kind} = off" for kind in kinds_of_plan))
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; commits at the end, rolls back on an exception."""
         with failures_named(self.url), self.engine.connect() as connection:

@@ -69,7 +69,7 @@ def earlier_attempts(database: Database, node_id: str, token_ids: Sequence[str])
         .where(node_states.c.node_id == node_id, node_states.c.token_id.in_(token_ids))
         .group_by(node_states.c.token_id)
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {str(token_id): int(attempt) for token_id, attempt in connection.execute(statement)}
 
 
@@ -81,7 +81,7 @@ def finished_tokens(database: Database, node_id: str, token_ids: Sequence[str]) 
         node_states.c.token_id.in_(token_ids),
         node_states.c.status.in_(("completed", "failed")),
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
         return frozenset(connection.execute(statement).scalars())
 
 
@@ -106,7 +106,7 @@ def earlier_answers(
         .order_by(node_states.c.token_id, calls.c.query, calls.c.try_no)
     )
     found: dict[str, list[EarlierAnswer]] = {}
-    with database.read() as connection:
+    with database.look_up() as connection:
         for token_id, *cells in connection.execute(statement):
             found.setdefault(str(token_id), []).append(EarlierAnswer(*cells))
     return found
@@ -116,7 +116,7 @@ def earlier_answers(
 def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]:
     """The salts that were drawn before, so that a resumed source hashes alike."""
     statement = sa.select(row_salts.c.salt_id, row_salts.c.salt).where(row_salts.c.salt_id.in_(salt_ids))
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {str(salt_id): bytes(salt) for salt_id, salt in connection.execute(statement)}
 
 
@@ -124,7 +124,7 @@ def known_salts(database: Database, salt_ids: Sequence[str]) -> dict[str, bytes]
 def known_hashes(database: Database, row_ids: Sequence[str]) -> dict[str, bytes]:
     """What was recorded of these rows' content."""
     statement = sa.select(rows.c.row_id, rows.c.data_hash).where(rows.c.row_id.in_(row_ids))
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {str(row_id): bytes(data_hash) for row_id, data_hash in connection.execute(statement)}
 
 

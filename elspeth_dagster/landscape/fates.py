@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import coalesce_events, node_states
 from elspeth_dagster.model.row import JSON
 
@@ -69,13 +70,14 @@ def fates(database: Database, token_ids: Sequence[str], *, region: Region) -> di
     return known
 
 
+@patient
 def _last_states(database: Database, token_ids: Sequence[str], region: Region) -> dict[str, Found]:
     states = node_states
     question = sa.select(
         states.c.token_id, states.c.node_id, states.c.status, states.c.out_port, states.c.error_json
     ).where(states.c.token_id.in_(token_ids), states.c.status.in_(("completed", "failed")))
     last: dict[str, Found] = {}
-    with database.read() as connection:
+    with database.look_up() as connection:
         for state in connection.execute(question):
             place = region.places.get(state.node_id, -1)
             before = last.get(state.token_id)
@@ -119,10 +121,11 @@ def _joined(
     }
 
 
+@patient
 def _decisions(database: Database, forked_ids: Sequence[str]) -> dict[tuple[str, str], Found]:
     events = coalesce_events
     question = sa.select(
         events.c.parent_token_id, events.c.node_id, events.c.merged_token_id, events.c.metadata_json
     ).where(events.c.parent_token_id.in_(forked_ids))
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {(one.parent_token_id, one.node_id): one for one in connection.execute(question)}

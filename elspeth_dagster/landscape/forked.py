@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import coalesce_events, node_states, payloads, row_salts, tokens
 from elspeth_dagster.model.canonical import parsed
 from elspeth_dagster.model.row import Row
@@ -32,31 +33,32 @@ class Forked:
 
 
 def undecided(
-    database: Database, *, run_id: str, fork_id: str, join_id: str, page_tokens: int
+    database: Database, *, run_id: str, fork_id: str, join_id: str, page_tokens: int, is_first: bool
 ) -> Iterator[list[Forked]]:
     """Pages of what ``fork_id`` split and ``join_id`` has not decided about, in order.
+
+    ``is_first``: it has decided about nothing yet, which saves looking.
 
     Raises:
         LandscapeError: a row's body was purged.
     """
     after = b""
-    question = _undecided(run_id, fork_id, join_id)
+    question = _split_by(run_id, fork_id)
     while True:
-        with database.read() as connection:
-            found = connection.execute(question, {"after": after, "page": page_tokens}).all()
-        if found:
-            yield [_forked(one, join_id) for one in found]
+        found = _page(database, question, after, page_tokens)
+        decided = frozenset() if is_first else _decided(database, join_id, [one.token_id for one in found])
+        if left := [_forked(one, join_id) for one in found if one.token_id not in decided]:
+            yield left
         if len(found) < page_tokens:
             return
         after = found[-1].order_key
 
 
-def _undecided(run_id: str, fork_id: str, join_id: str) -> sa.Select[*tuple[Any, ...]]:
-    states, events = node_states, coalesce_events
+def _split_by(run_id: str, fork_id: str) -> sa.Select[*tuple[Any, ...]]:
+    states = node_states
     same_body = sa.and_(
         payloads.c.salt_id == tokens.c.salt_id, payloads.c.content_hash == states.c.input_hash
     )
-    decided = sa.exists().where(events.c.parent_token_id == states.c.token_id, events.c.node_id == join_id)
     return (
         sa.select(
             tokens.c.token_id, tokens.c.row_id, states.c.order_key, tokens.c.branch, tokens.c.salt_id,
@@ -73,11 +75,30 @@ def _undecided(run_id: str, fork_id: str, join_id: str) -> sa.Select[*tuple[Any,
             states.c.out_port.is_(None),  # those that it made left by a branch
             states.c.status == "completed",
             states.c.order_key > sa.bindparam("after", type_=sa.LargeBinary),
-            ~decided,
         )
-        .order_by(states.c.order_key)
+        # All have no port; naming it tells PostgreSQL that the index has them in this order.
+        .order_by(states.c.out_port, states.c.order_key)
         .limit(sa.bindparam("page", type_=sa.Integer))
     )  # fmt: skip
+
+
+@patient
+def _page(
+    database: Database, question: sa.Select[*tuple[Any, ...]], after: bytes, page_tokens: int
+) -> Sequence[Found]:
+    with database.look_up() as connection:
+        return connection.execute(question, {"after": after, "page": page_tokens}).all()
+
+
+@patient
+def _decided(database: Database, join_id: str, token_ids: Sequence[str]) -> frozenset[str]:
+    # Asked for a page's ids: as a condition of the page itself, PostgreSQL read all decisions for each page.
+    events = coalesce_events
+    question = sa.select(events.c.parent_token_id).where(
+        events.c.parent_token_id.in_(token_ids), events.c.node_id == join_id
+    )
+    with database.look_up() as connection:
+        return frozenset(connection.execute(question).scalars())
 
 
 def _forked(found: Found, join_id: str) -> Forked:
@@ -101,26 +122,35 @@ def arrivals(database: Database, token_ids: Sequence[str], *, fork_id: str) -> d
     durations: dict[str, list[float]] = {token_id: [] for token_id in token_ids}
     asked = {token_id: token_id for token_id in token_ids}  # whose states to look at: for whom
     while asked:
-        made_by: dict[str, str] = {}
-        for token_id, node_id, duration_ms in _durations(database, list(asked)):
+        made_by = _makers(database, list(asked))
+        for token_id, duration_ms in _durations(database, list(asked)):
             durations[asked[token_id]].append(duration_ms or 0.0)
-            made_by[token_id] = node_id
         merged = [token_id for token_id, node_id in made_by.items() if node_id != fork_id]
         parents = _forked_for(database, merged)
         asked = {parent: asked[token_id] for token_id, parent in parents.items()}
     return {token_id: round(fsum(found), 3) for token_id, found in durations.items()}
 
 
-def _durations(database: Database, token_ids: Sequence[str]) -> Sequence[Found]:
-    question = (
-        sa.select(node_states.c.token_id, tokens.c.created_by_node_id, node_states.c.duration_ms)
-        .join(tokens, tokens.c.token_id == node_states.c.token_id)
-        .where(node_states.c.token_id.in_(token_ids), node_states.c.status == "completed")
+@patient
+def _makers(database: Database, token_ids: Sequence[str]) -> Mapping[str, str]:
+    """The node that made each token."""
+    question = sa.select(tokens.c.token_id, tokens.c.created_by_node_id).where(
+        tokens.c.token_id.in_(token_ids)
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
+        return {str(token_id): str(node_id) for token_id, node_id in connection.execute(question)}
+
+
+@patient
+def _durations(database: Database, token_ids: Sequence[str]) -> Sequence[Found]:
+    question = sa.select(node_states.c.token_id, node_states.c.duration_ms).where(
+        node_states.c.token_id.in_(token_ids), node_states.c.status == "completed"
+    )
+    with database.look_up() as connection:
         return connection.execute(question).all()
 
 
+@patient
 def _forked_for(database: Database, merged_ids: Sequence[str]) -> Mapping[str, str]:
     """The forked parent of each merged token; a token that no join made is left out."""
     if not merged_ids:
@@ -129,5 +159,5 @@ def _forked_for(database: Database, merged_ids: Sequence[str]) -> Mapping[str, s
     question = sa.select(events.c.merged_token_id, events.c.parent_token_id).where(
         events.c.merged_token_id.in_(merged_ids)
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {str(merged): str(parent) for merged, parent in connection.execute(question)}

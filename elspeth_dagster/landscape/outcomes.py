@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import token_outcomes
 
 IS_TERMINAL: Final = sa.text("token_outcomes.is_terminal")
@@ -14,6 +15,7 @@ IS_TERMINAL: Final = sa.text("token_outcomes.is_terminal")
 SQLAlchemy adds to a column's truth would have it read all outcomes for each token."""
 
 
+@patient
 def count_outcomes_at(database: Database, run_id: str, sink: str) -> int:
     """The tokens of a run that ended at a sink."""
     table = token_outcomes

@@ -27,7 +27,7 @@ def violations_of(database: Database, row_ids: Sequence[str]) -> dict[str, list[
         .order_by(table.c.row_id, sa.func.length(table.c.error_id), table.c.error_id)  # its number is its end
     )
     found: dict[str, list[JSON]] = {}
-    with database.read() as connection:
+    with database.look_up() as connection:
         for row_id, field, expected, actual, code in connection.execute(statement):
             violation: dict[str, JSON] = {
                 "field": field,
@@ -45,7 +45,7 @@ def error_details(database: Database, tokens: Sequence[Token]) -> dict[str, dict
     wanted = {token.token_id: digest for token in tokens if (digest := _detail_hash(token)) is not None}
     salts = {token.token_id: token.salt_id for token in tokens}
     found: dict[str, dict[str, JSON]] = {}
-    with database.read() as connection:
+    with database.look_up() as connection:
         for token_id, detail_hash in wanted.items():
             body = payload_body(connection, salts[token_id], detail_hash)
             if body is not None and isinstance(detail := parsed(body), dict):

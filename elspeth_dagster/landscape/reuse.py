@@ -58,5 +58,5 @@ def answered_before(database: Database, keys: Sequence[bytes], *, run_id: str) -
         )
         .order_by(calls.c.answered_at)
     )
-    with database.read() as connection:
+    with database.look_up() as connection:
         return {bytes(key): EarlierAnswer(*cells) for key, *cells in connection.execute(statement)}

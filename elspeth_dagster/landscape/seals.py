@@ -23,6 +23,7 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.evidence import OF_AN_EXECUTION, OF_THE_GRAPH, Scope, hashes_of
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.merkle import MerkleTree
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.records import Record, Unit, sealed
 from elspeth_dagster.landscape.writer import LandscapeWriter
 from elspeth_dagster.model.canonical import canonical_bytes
@@ -74,6 +75,7 @@ def end_sealed(
     return links[-1]
 
 
+@patient
 def sum_of(
     database: Database, scope: Scope, *, tables: Collection[str] | None = None, end: Record | None = None
 ) -> Sum:
@@ -111,6 +113,7 @@ def _own_hashes(connection: Connection, scope: Scope) -> dict[str, object]:
     return {found[0]: found[1] for found in connection.execute(question)}
 
 
+@patient
 def uncovered_executions(database: Database, handle: ExecutionHandle) -> tuple[str, ...]:
     """Earlier executions of the handle's node, in order, that no seal is over: their processes could not end them."""
     executions, seals = schema.node_executions, schema.seals
@@ -165,6 +168,7 @@ def _json(value: Mapping[str, int] | Sequence[str]) -> str:
     return canonical_bytes(plain).decode()
 
 
+@patient
 def seal_holds(
     database: Database, seal: Seal, *, run_id: str, node_id: str, records_max: int = READ_AGAIN_MAX
 ) -> bool | None:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from elspeth_dagster.errors import LandscapeError
 from elspeth_dagster.landscape.database import Database
+from elspeth_dagster.landscape.earlier import finished_tokens
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, payloads, row_salts, rows, tokens
 from elspeth_dagster.model import ids
@@ -64,7 +65,7 @@ def count_waiting(database: Database, of: Waiting, *, any_state_is_done: bool = 
 
     ``any_state_is_done``: the node has none but completed and failed states, so that an index alone tells who is done.
     """
-    with database.read() as connection:
+    with database.compare() as connection:
         return sum(_count(connection, of, feed, any_state_is_done=any_state_is_done) for feed in of.feeds)
 
 
@@ -75,6 +76,7 @@ def _one_feed(
     after: bytes | int = -1 if feed.is_source else b""
     while True:
         found = _page(database, statement, after, page_tokens)
+        done = frozenset() if of.include_done else _done(database, of, found)
         for (
             token_id,
             row_id,
@@ -87,6 +89,8 @@ def _one_feed(
             branch,
             completed_at,
         ) in found:
+            if token_id in done:
+                continue
             if body is None or salt is None:
                 raise LandscapeError(
                     f"The body of token {token_id} was purged: the node cannot work on it any more.",
@@ -117,14 +121,29 @@ def _one_feed(
 def _page(
     database: Database, statement: Selected, after: bytes | int, page_tokens: int
 ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
-    with database.read() as connection:
+    with database.look_up() as connection:
         return connection.execute(statement, {"after": after, "page": page_tokens}).all()
 
 
+def _done(database: Database, of: Waiting, page: Sequence[sa.Row[*tuple[Any, ...]]]) -> frozenset[str]:
+    # Asked for a page's ids: as a condition of the page itself, PostgreSQL may look at all that is done for each page.
+    return finished_tokens(database, of.node_id, [one.token_id for one in page])
+
+
 def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done: bool) -> int:
-    table = rows if feed.is_source else node_states
-    where = _of_feed(of, feed, any_state_is_done=any_state_is_done)
-    statement = sa.select(sa.func.count()).select_from(table).where(*where)
+    """Less what the node has finished with, unless that counts too."""
+    table, token_id = (rows, rows.c.row_id) if feed.is_source else (node_states, node_states.c.token_id)
+    statement = sa.select(sa.func.count()).select_from(table).where(*_of_feed(of, feed))
+    if not of.include_done:
+        done = node_states.alias("done")
+        is_done = [done.c.token_id == token_id, done.c.node_id == of.node_id]
+        if not any_state_is_done:
+            is_done.append(done.c.status.in_(("completed", "failed")))
+        if connection.dialect.name == "postgresql":
+            is_done.append(
+                done.c.run_id == of.run_id
+            )  # it compares two sets; SQLite looks one after the other up
+        statement = statement.where(~sa.exists().where(*is_done))
     return int(connection.execute(statement).scalar_one())
 
 
@@ -175,15 +194,7 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
     )
 
 
-def _of_feed(of: Waiting, feed: Feed, *, any_state_is_done: bool = False) -> list[sa.ColumnElement[bool]]:
-    """What left by this port, less what the node has finished with."""
-    table, token_id = (rows, rows.c.row_id) if feed.is_source else (node_states, node_states.c.token_id)
-    node_id = rows.c.source_node_id if feed.is_source else node_states.c.node_id
-    where = [table.c.run_id == of.run_id, node_id == feed.node_id, table.c.out_port == feed.port]
-    if not of.include_done:
-        done = node_states.alias("done")
-        is_done = [done.c.token_id == token_id, done.c.node_id == of.node_id]
-        if not any_state_is_done:
-            is_done.append(done.c.status.in_(("completed", "failed")))
-        where.append(~sa.exists().where(*is_done))
-    return where
+def _of_feed(of: Waiting, feed: Feed) -> list[sa.ColumnElement[bool]]:
+    """What left by this port."""
+    table, node_id = (rows, rows.c.source_node_id) if feed.is_source else (node_states, node_states.c.node_id)
+    return [table.c.run_id == of.run_id, node_id == feed.node_id, table.c.out_port == feed.port]

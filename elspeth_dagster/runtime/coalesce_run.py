@@ -49,6 +49,7 @@ def run_coalesce(work: Work, config: CoalesceConfig) -> None:
         fork_id=join.fork_id,
         join_id=node_id,
         page_tokens=max(1, PAGE_TOKENS // (1 + len(branch_of))),
+        is_first=work.handle.attempt == 1,
     ):
         work.check_stop()
         unit = Unit()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from elspeth_dagster.files import Artifact
 from elspeth_dagster.landscape.balance import NodeBalance, node_balance, source_balance
 from elspeth_dagster.landscape.batch_reads import TriggerSummary, trigger_summaries
+from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.ordering import LostRow, lost_rows
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.seals import Seal
 from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.aggregate import AggregateConfig
@@ -82,6 +84,11 @@ def _batches(work: Work) -> tuple[TriggerSummary, ...]:
     """Of all executions of the node together: a resumed one fires the rest."""
     if not isinstance(work.node.config, AggregateConfig):
         return ()
-    with work.database.read() as connection:
-        summaries = trigger_summaries(connection, work.handle.run_id)
+    summaries = _triggers(work.database, work.handle.run_id)
     return tuple(one for one in summaries if one.node_id == work.node.node_id)
+
+
+@patient
+def _triggers(database: Database, run_id: str) -> tuple[TriggerSummary, ...]:
+    with database.read() as connection:
+        return trigger_summaries(connection, run_id)

@@ -166,8 +166,10 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
             raise unusable(work, error) from error
         raise
     seconds = work.clock.monotonic() - began_s
-    with ThreadPoolExecutor(1, "elspeth-balance") as beside:
-        balance = beside.submit(balance_of, work)  # the database counts while the seal is computed here
+    with ThreadPoolExecutor(
+        1, "elspeth-beside"
+    ) as beside:  # the database works while the seal is computed here
+        balance = beside.submit(balance_of, work)
         seal = end_well(work, seconds)
     on_seal(seal)
     return report_of(work, seal, artifact, balance=balance.result(), seconds=seconds)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
 from elspeth_dagster.files import Artifact
+from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.outcomes import count_outcomes_at
+from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.runs import find_run
 from elspeth_dagster.landscape.seals import Seal, seal_holds
 from elspeth_dagster.landscape.statistics import refresh_statistics
@@ -53,16 +56,20 @@ def prove(work: Work, seal: Seal, artifact: Artifact | None, *, arrived: int) ->
     holds = seal_holds(work.database, seal, run_id=work.handle.run_id, node_id=work.node.node_id)
     if artifact is None:
         return Proofs(holds, None)
-    return Proofs(holds, _prove_sink(work, artifact, arrived=arrived), _prove_run(work))
+    return Proofs(
+        holds,
+        _prove_sink(work, artifact, arrived=arrived),
+        _prove_run(work.database, work.handle.run_id, now=work.clock.now()),
+    )
 
 
-def _prove_run(work: Work) -> VerifyReport | None:
+@patient
+def _prove_run(database: Database, run_id: str, *, now: dt.datetime) -> VerifyReport | None:
     """The invariants that can be counted, once every node of the run has ended: whichever sink was the last."""
-    if finished_status(work.database, work.handle.run_id) is None:
+    if finished_status(database, run_id) is None:
         return None
-    refresh_statistics(work.database)
-    run = find_run(work.database, work.handle.run_id)
-    return verify_run(work.database, run, now=work.clock.now(), checks=COUNTING, at_once=CHECKS_AT_ONCE)
+    refresh_statistics(database, run_id)
+    return verify_run(database, find_run(database, run_id), now=now, checks=COUNTING, at_once=CHECKS_AT_ONCE)
 
 
 def _prove_sink(work: Work, artifact: Artifact, *, arrived: int) -> SinkProof:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from elspeth_dagster.landscape.commit import store
 from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.handle import ExecutionHandle
 from elspeth_dagster.landscape.records import Unit
-from elspeth_dagster.landscape.statistics import refresh_statistics
+from elspeth_dagster.landscape.schema import node_executions
+from elspeth_dagster.landscape.statistics import ROWS_MIN, refresh_statistics
 from tests.landscape.material import FakeClock, begun
 
 BODIES = 3_000
@@ -36,19 +38,36 @@ def known(database: Database, table: str) -> float | None:
         return float(connection.exec_driver_sql(question, (table,)).scalar_one())
 
 
-def test_a_table_that_grew_much_is_looked_at_and_a_small_one_is_not(
+def ended(source: ExecutionHandle, database: Database, *, rows: int) -> None:
+    with database.write() as connection:
+        connection.execute(
+            sa.update(node_executions)
+            .where(node_executions.c.execution_id == source.execution_id)
+            .values(rows_in=rows, status="completed", completed_at=source.started_at)
+        )
+
+
+def test_a_large_runs_tables_are_looked_at_and_small_tables_are_not(
     database: Database, source: ExecutionHandle
 ) -> None:
     fill(database, 0)
-    refresh_statistics(database)
+    ended(source, database, rows=ROWS_MIN)
+    small = known(database, "runs")
+    refresh_statistics(database, source.run_id)
     assert known(database, "payloads") in {None, BODIES}
-    assert known(database, "runs") in {None, -1}
+    assert known(database, "runs") == small
 
     fill(database, BODIES)
-    fill(database, 2 * BODIES)
-    refresh_statistics(database)
-    assert known(database, "payloads") in {
-        None,
-        2 * BODIES,
-        3 * BODIES,
-    }  # the daemon may have been here meanwhile
+    refresh_statistics(database, source.run_id)
+    assert known(database, "payloads") in {None, 2 * BODIES}
+
+
+def test_after_a_small_run_nothing_is_looked_at(database: Database, source: ExecutionHandle) -> None:
+    ended(source, database, rows=ROWS_MIN - 1)
+    fill(database, 0)
+    before = known(database, "payloads")
+
+    refresh_statistics(database, source.run_id)
+
+    # The server's own daemon may have been here meanwhile.
+    assert known(database, "payloads") in {before, BODIES}
