@@ -150,7 +150,8 @@ def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done
 def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
     """A page of tokens."""
     # What selects and what orders are of one table, in one index: a database that knows nothing yet of a table's
-    # contents, as PostgreSQL right after a source, would otherwise read all of them for each page.
+    # contents, as PostgreSQL right after a source, would otherwise read all of them for each page. Nor is the run asked
+    # of its tokens again: they would be looked up by it, and not each by its id.
     place: sa.ColumnElement[Any] = rows.c.row_index
     order_key: sa.ColumnElement[Any] = tokens.c.order_key
     row_hash: sa.ColumnElement[Any] = rows.c.data_hash
@@ -186,7 +187,6 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
         .select_from(joined)
         .where(
             *_of_feed(of, feed),
-            tokens.c.run_id == of.run_id,
             place > sa.bindparam("after", type_=place.type),
         )
         .order_by(place)
