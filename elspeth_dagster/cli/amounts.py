@@ -12,6 +12,7 @@ from elspeth_dagster.model.row import JSON
 
 SECONDS_PER_MINUTE: Final = 60
 SECONDS_PER_HOUR: Final = 3600
+NAME_COLUMNS_MAX: Final = 60
 _WORD: Final = re.compile(r"[\w.@/+:-]*\w")
 
 
@@ -65,6 +66,11 @@ def moment(stamp: str) -> str:
     return stamp[:19].replace("T", " ")
 
 
+def name_text(name: str) -> str:
+    """A field's name on a line, cut short where somebody's file has none but garbage for a name."""
+    return shortened(safe(name), NAME_COLUMNS_MAX)
+
+
 def value_text(value: JSON, *, columns_max: int = 60) -> str:
     """A value of a row on one line, text in quotes unless it is a single word."""
     if not isinstance(value, str):
@@ -82,7 +88,7 @@ def plain_text(value: JSON) -> str:
 def fields_text(fields: Mapping[str, JSON], *, fields_max: int = 4, columns_max: int = 40) -> str:
     """``urgency 2, mood worried``: some fields of a row in a sentence."""
     shown = [
-        f"{safe(name)} {value_text(value, columns_max=columns_max)}"
+        f"{name_text(name)} {value_text(value, columns_max=columns_max)}"
         for name, value in list(fields.items())[:fields_max]
     ]
     left = len(fields) - len(shown)

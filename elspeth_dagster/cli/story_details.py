@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from elspeth_dagster.cli.amounts import milliseconds, money, ordinal, plain_text, value_text
+from elspeth_dagster.cli.amounts import milliseconds, money, name_text, ordinal, plain_text, value_text
 from elspeth_dagster.cli.story_text import failure_text, purged_text, violation_text, written_text
 from elspeth_dagster.cli.story_tree import Detail, Stop, child_stops, join_details, parent_stops
 from elspeth_dagster.cli.terminal import Terminal, cell_width, safe
@@ -93,7 +93,7 @@ def _source(row: SourceRow, purged: str) -> Stop:
     if row.data.is_purged:
         details = [Detail("values", purged, "yellow")]
     elif isinstance(row.data.value, dict):
-        details = [Detail(safe(name), plain_text(value)) for name, value in row.data.value.items()]
+        details = [Detail(name_text(name), plain_text(value)) for name, value in row.data.value.items()]
     else:
         details = [Detail("record", plain_text(row.data.value))]
     for one in row.violations:
@@ -125,7 +125,7 @@ def _details(visit: Visit, token: TokenStory, dot: str, purged: str) -> Iterator
             is_true = visit.routing.expression is not None and tested.port == visit.routing.port
             was = "true" if is_true else "not true"
             values = tested.values or {}
-            seen = ", ".join(f"{safe(name)}={value_text(value)}" for name, value in values.items())
+            seen = ", ".join(f"{name_text(name)}={value_text(value)}" for name, value in values.items())
             yield Detail(
                 f"if {tested.port}",
                 f"{' '.join(tested.expression.split())} was {was}" + (f", with {seen}" if seen else ""),
@@ -134,7 +134,7 @@ def _details(visit: Visit, token: TokenStory, dot: str, purged: str) -> Iterator
     if visit.error is not None:
         yield Detail("error", failure_text(visit.error, purged.partition(":")[0]), "red")
         for name, value in {**visit.error.facts, **visit.error.detail}.items():
-            yield Detail(f"  {safe(name)}", plain_text(value))
+            yield Detail(f"  {name_text(name)}", plain_text(value))
     pool = visit.context.get("pool")
     if isinstance(pool, Mapping):
         yield Detail("pool", _pool_text(pool))
@@ -188,17 +188,17 @@ def _changes(visit: Visit, purged: str) -> Iterator[Detail]:
             and isinstance(visit.output.value, dict)
         ):
             for name, value in visit.output.value.items():  # what a node made has nothing to be compared with
-                yield Detail(f"+ {safe(name)}", plain_text(value), "green")
+                yield Detail(f"+ {name_text(name)}", plain_text(value), "green")
         return
     for name, value in change.added.items():
-        yield Detail(f"+ {safe(name)}", plain_text(value), "green")
+        yield Detail(f"+ {name_text(name)}", plain_text(value), "green")
     for name, (before, after) in change.changed.items():
         yield Detail(
-            f"~ {safe(name)}",
+            f"~ {name_text(name)}",
             f"{value_text(before, columns_max=200)} became {value_text(after, columns_max=200)}",
         )
     for name in change.removed:
-        yield Detail(f"- {safe(name)}", "dropped", "dim")
+        yield Detail(f"- {name_text(name)}", "dropped", "dim")
 
 
 def _pool_text(pool: Mapping[str, JSON]) -> str:

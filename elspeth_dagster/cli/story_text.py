@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from elspeth_dagster.cli.amounts import counted, fields_text, milliseconds, ordinal, value_text
+from elspeth_dagster.cli.amounts import counted, fields_text, milliseconds, name_text, ordinal, value_text
 from elspeth_dagster.cli.story_family import (
     end_sentences,
     is_told_elsewhere,
@@ -85,7 +85,7 @@ def _origin(row: SourceRow, purged: str) -> Iterator[str]:
 
 def violation_text(violation: Violation) -> str:
     """One way in which a row did not fit."""
-    field = safe(violation.field) if violation.field else "the record"
+    field = name_text(violation.field) if violation.field else "the record"
     said = violation_words(violation.code, violation.expected, violation.actual)
     return f"{field} {safe(said)} ({violation.code})"
 
@@ -128,11 +128,11 @@ def _made(visit: Visit, purged: str) -> str:
         return fields_text(change.added)
     parts = [f"set {fields_text(change.added)}"] if change.added else []
     parts += [
-        f"changed {safe(name)} from {value_text(before, columns_max=30)} to {value_text(after, columns_max=30)}"
+        f"changed {name_text(name)} from {value_text(before, columns_max=30)} to {value_text(after, columns_max=30)}"
         for name, (before, after) in change.changed.items()
     ]
     if change.removed:
-        parts.append(f"dropped {', '.join(map(safe, change.removed))}")
+        parts.append(f"dropped {', '.join(map(name_text, change.removed))}")
     return " and ".join(parts)
 
 
@@ -185,7 +185,7 @@ def _because(routing: Routing) -> str:
 
 
 def _seen(values: Mapping[str, JSON]) -> str:
-    return ", ".join(f"{safe(name)}={value_text(value)}" for name, value in values.items())
+    return ", ".join(f"{name_text(name)}={value_text(value)}" for name, value in values.items())
 
 
 def _one_line(expression: str) -> str:
