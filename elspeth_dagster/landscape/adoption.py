@@ -13,7 +13,6 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_executions, node_states, nodes, rows, runs, tokens
 from elspeth_dagster.landscape.waiting import PAGE_TOKENS, Feed
-from elspeth_dagster.model import ids
 from elspeth_dagster.model.outcome import ExecutionStatus, StateStatus
 
 ADOPTED: Final = "adopted"
@@ -105,17 +104,18 @@ def left_tokens(database: Database, run_id: str, feed: Feed) -> Iterator[list[Le
     while True:
         found = _page(database, question, after)
         if found:
-            yield found
-            last = found[-1].order_key
-            after = ids.row_index_of(last) if feed.is_source else last
+            yield [LeftToken(*cells) for *cells, _ in found]
+            after = found[-1].place
         if len(found) < PAGE_TOKENS:
             return
 
 
 @patient
-def _page(database: Database, question: sa.Select[*tuple[Any, ...]], after: bytes | int) -> list[LeftToken]:
+def _page(
+    database: Database, question: sa.Select[*tuple[Any, ...]], after: bytes | int
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     with database.look_up() as connection:
-        return [LeftToken(*cells) for cells in connection.execute(question, {"after": after})]
+        return connection.execute(question, {"after": after}).all()
 
 
 def _of_node(run_id: str, feed: Feed) -> sa.Select[*tuple[Any, ...]]:
@@ -124,7 +124,7 @@ def _of_node(run_id: str, feed: Feed) -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             tokens.c.token_id, tokens.c.row_id, states.c.order_key, tokens.c.branch, tokens.c.salt_id,
             states.c.out_port, states.c.status, states.c.input_hash, states.c.output_hash, states.c.duration_ms,
-            states.c.error_json, states.c.started_at, states.c.completed_at,
+            states.c.error_json, states.c.started_at, states.c.completed_at, states.c.order_key.label("place"),
         )
         .join(tokens, tokens.c.token_id == states.c.token_id)
         .where(
@@ -143,7 +143,7 @@ def _of_source(run_id: str, feed: Feed) -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             tokens.c.token_id, tokens.c.row_id, tokens.c.order_key, tokens.c.branch, tokens.c.salt_id,
             rows.c.out_port, sa.literal(StateStatus.COMPLETED.value), sa.null(), rows.c.data_hash,
-            sa.literal(0.0), sa.null(), ended.c.started_at, ended.c.completed_at,
+            sa.literal(0.0), sa.null(), ended.c.started_at, ended.c.completed_at, rows.c.row_index.label("place"),
         )
         .join(rows, rows.c.row_id == tokens.c.token_id)
         .join(ended, ended.c.execution_id == rows.c.execution_id)

@@ -27,17 +27,19 @@ T = TypeVar("T")
 
 
 def persist(work: Callable[[], T], *, clock: Clock, patience_s: float) -> T:
-    """Call ``work`` until it succeeds, with growing, jittered waits, for at most ``patience_s`` and its last try.
+    """Call ``work`` until it succeeds, with growing, jittered waits, for ``patience_s`` from its first failure on.
 
     Raises:
         ElspethError: a failure that does not pass, or the last one when the patience is at its end.
     """
-    ends_s = clock.monotonic() + patience_s
+    ends_s: float | None = None
     for wait_s in _waits():
         try:
             return work()
         except ElspethError as error:
-            if clock.monotonic() >= ends_s or not is_passing(error.__cause__ or error):
+            now_s = clock.monotonic()
+            ends_s = now_s + patience_s if ends_s is None else ends_s
+            if now_s >= ends_s or not is_passing(error.__cause__ or error):
                 raise
         _pause(wait_s * jitter())
     raise AssertionError  # the waits do not end

@@ -63,15 +63,16 @@ def _written(database: Database, run_id: str, node_id: str) -> Iterator[Row]:
         .where(
             states.c.run_id == run_id,
             states.c.node_id == node_id,
+            states.c.out_port.is_(None),
             states.c.status == "completed",
             states.c.order_key > sa.bindparam("after", type_=sa.LargeBinary),
         )
-        .order_by(states.c.order_key)
+        .order_by(states.c.out_port, states.c.order_key)  # as the index has them
         .limit(PAGE_TOKENS)
     )
     after = b""
     while True:
-        with database.read() as connection:
+        with database.look_up() as connection:
             found = connection.execute(question, {"after": after}).all()
         for token_id, _, body in found:
             yield _row(body, token_id)

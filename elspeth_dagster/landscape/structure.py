@@ -179,7 +179,8 @@ def _triggers_found(connection: Connection) -> Parts:
     else:
         query = (
             "SELECT t.tgname, pg_get_triggerdef(t.oid), t.tgenabled FROM pg_trigger t JOIN pg_class c "
-            "ON c.oid = t.tgrelid WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace"
+            "ON c.oid = t.tgrelid WHERE NOT t.tgisinternal "
+            "AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
         )
     found: Parts = {}
     for name, definition, enabled in connection.exec_driver_sql(query):

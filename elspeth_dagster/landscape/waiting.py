@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -16,10 +16,10 @@ from elspeth_dagster.landscape.database import Database
 from elspeth_dagster.landscape.earlier import finished_tokens
 from elspeth_dagster.landscape.patience import patient
 from elspeth_dagster.landscape.schema import node_states, payloads, row_salts, rows, tokens
-from elspeth_dagster.model import ids
 from elspeth_dagster.model.token import Token
 
 Selected = sa.Select[*tuple[Any, ...]]
+Found = sa.Row[*tuple[Any, ...]]
 
 PAGE_TOKENS: Final = 1_000  # a few megabytes of rows, and one query's cost spread thin
 
@@ -72,62 +72,71 @@ def count_waiting(database: Database, of: Waiting, *, any_state_is_done: bool = 
 def _one_feed(
     database: Database, of: Waiting, feed: Feed, page_tokens: int, *, with_bodies: bool
 ) -> Iterator[Token]:
-    statement = _statement(of, feed, with_bodies=with_bodies)
+    looks_first = with_bodies and not of.include_done  # most may be done: their bodies are not fetched
+    statement = _statement(of, feed, with_bodies=with_bodies and not looks_first).limit(page_tokens)
     after: bytes | int = -1 if feed.is_source else b""
     while True:
-        found = _page(database, statement, after, page_tokens)
-        done = frozenset() if of.include_done else _done(database, of, found)
-        for (
+        found = page = _page(database, statement, {"after": after})
+        if not of.include_done:
+            done = finished_tokens(database, of.node_id, [one.token_id for one in found])
+            page = [one for one in found if one.token_id not in done]
+        if looks_first and page:
+            page = _page(database, _with_bodies(of, feed, page), {"after": after})
+        yield from _tokens(of, feed, page)
+        if len(found) < page_tokens:
+            return
+        after = found[-1].place
+
+
+def _tokens(of: Waiting, feed: Feed, page: Sequence[Found]) -> Iterator[Token]:
+    for (
+        token_id,
+        row_id,
+        order_key,
+        salt_id,
+        salt,
+        row_hash,
+        body,
+        error_json,
+        branch,
+        completed_at,
+        _,
+    ) in page:
+        if body is None or salt is None:
+            raise LandscapeError(
+                f"The body of token {token_id} was purged: the node cannot work on it any more.",
+                where=f"run {of.run_id}, node {of.node_id}",
+                hint="start a new run",
+            )
+        yield Token(
             token_id,
             row_id,
             order_key,
             salt_id,
             salt,
+            feed.port,
+            feed.node_id,
             row_hash,
             body,
             error_json,
             branch,
             completed_at,
-        ) in found:
-            if token_id in done:
-                continue
-            if body is None or salt is None:
-                raise LandscapeError(
-                    f"The body of token {token_id} was purged: the node cannot work on it any more.",
-                    where=f"run {of.run_id}, node {of.node_id}",
-                    hint="start a new run",
-                )
-            yield Token(
-                token_id,
-                row_id,
-                order_key,
-                salt_id,
-                salt,
-                feed.port,
-                feed.node_id,
-                row_hash,
-                body,
-                error_json,
-                branch,
-                completed_at,
-            )
-        if len(found) < page_tokens:
-            return
-        last: bytes = found[-1].order_key
-        after = ids.row_index_of(last) if feed.is_source else last
+        )
 
 
 @patient
-def _page(
-    database: Database, statement: Selected, after: bytes | int, page_tokens: int
-) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+def _page(database: Database, statement: Selected, given: Mapping[str, bytes | int]) -> Sequence[Found]:
     with database.look_up() as connection:
-        return connection.execute(statement, {"after": after, "page": page_tokens}).all()
+        return connection.execute(statement, given).all()
 
 
-def _done(database: Database, of: Waiting, page: Sequence[sa.Row[*tuple[Any, ...]]]) -> frozenset[str]:
-    # Asked for a page's ids: as a condition of the page itself, PostgreSQL may look at all that is done for each page.
-    return finished_tokens(database, of.node_id, [one.token_id for one in page])
+def _with_bodies(of: Waiting, feed: Feed, page: Sequence[Found]) -> Selected:
+    """These of a page once more, whole. Their place bounds what is looked at, on every database."""
+    place = rows.c.row_index if feed.is_source else node_states.c.order_key
+    wanted = [one.token_id for one in page]
+    return _statement(of, feed, with_bodies=True).where(
+        place <= page[-1].place, tokens.c.token_id.in_(wanted)
+    )
 
 
 def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done: bool) -> int:
@@ -148,7 +157,7 @@ def _count(connection: Connection, of: Waiting, feed: Feed, *, any_state_is_done
 
 
 def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
-    """A page of tokens."""
+    """What left by a port, behind a place in its order."""
     # What selects and what orders are of one table, in one index: a database that knows nothing yet of a table's
     # contents, as PostgreSQL right after a source, would otherwise read all of them for each page. Nor is the run asked
     # of its tokens again: they would be looked up by it, and not each by its id.
@@ -183,6 +192,7 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
             error.label("error_json"),
             tokens.c.branch,
             completed_at.label("completed_at"),
+            place.label("place"),
         )
         .select_from(joined)
         .where(
@@ -190,7 +200,6 @@ def _statement(of: Waiting, feed: Feed, *, with_bodies: bool) -> Selected:
             place > sa.bindparam("after", type_=place.type),
         )
         .order_by(place)
-        .limit(sa.bindparam("page", type_=sa.Integer))
     )
 
 

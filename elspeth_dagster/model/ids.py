@@ -81,11 +81,6 @@ def row_order_key(row_index: int) -> bytes:
     return row_index.to_bytes(8, "big")
 
 
-def row_index_of(order_key: bytes) -> int:
-    """The index of the source's row with this order key."""
-    return int.from_bytes(order_key, "big")
-
-
 # What comes of a token stands behind it, and no two tokens of a run have the same key: a token is forked, expanded or
 # batched once; and what a join makes of a fork's branches comes after all of them.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from elspeth_dagster.errors import (
@@ -30,6 +29,7 @@ from elspeth_dagster.model.row import JSON
 from elspeth_dagster.nodes.asking import asking
 from elspeth_dagster.nodes.database import unset_variables
 from elspeth_dagster.pipeline.graph import Node, Pipeline
+from elspeth_dagster.runtime.beside import beside
 from elspeth_dagster.runtime.handover import adopt, hand_on
 from elspeth_dagster.runtime.interpreter import set_up_for_rows
 from elspeth_dagster.runtime.interrupt import Stop
@@ -166,11 +166,8 @@ def _run(work: Work, on_seal: Callable[[Seal], object]) -> NodeReport:
             raise unusable(work, error) from error
         raise
     seconds = work.clock.monotonic() - began_s
-    with ThreadPoolExecutor(
-        1, "elspeth-beside"
-    ) as beside:  # the database works while the seal is computed here
-        balance = beside.submit(balance_of, work)
-        seal = end_well(work, seconds)
+    balance = beside(lambda: balance_of(work))  # the database counts while the seal is computed here
+    seal = end_well(work, seconds)
     on_seal(seal)
     return report_of(work, seal, artifact, balance=balance.result(), seconds=seconds)
 
