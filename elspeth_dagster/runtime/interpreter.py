@@ -61,6 +61,9 @@ def _begin() -> None:
         sys.setswitchinterval(SWITCH_S)
     if _before.thresholds[0]:  # nought: the collector is off, by somebody's will
         gc.set_threshold(max(YOUNG_OBJECTS, _before.thresholds[0]), *_before.thresholds[1:])
+    gc.collect(
+        1
+    )  # what is young and gone already: frozen, it would be taken for old, and hardly ever looked at again
     gc.freeze()
 
 

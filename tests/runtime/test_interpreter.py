@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,17 @@ def test_what_was_there_is_left_alone_while_rows_flow() -> None:
         assert gc.get_freeze_count() > 0
 
     assert any(known is before for known in gc.get_objects())
+
+
+def test_young_garbage_does_not_grow_old_by_being_frozen() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gone = weakref.ref(Cycle())
+
+    with set_up_for_rows():
+        assert gone() is None
 
 
 def test_threads_take_turns_sooner_and_young_objects_are_looked_at_less_often() -> None:
