@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def _named_tests() -> list[tuple[str, str]]:
     ]
 
 
+@cache
 def _functions(path: Path) -> set[str]:
     return {
         node.name
