@@ -72,7 +72,7 @@ def _assert_wide(landscape: Landscape, family: Family, members: int) -> None:
 
 
 def test_a_wide_batch_is_walked_in_constant_memory(landscape: Landscape, family: Family) -> None:
-    _assert_wide(landscape, family, 3_000)
+    _assert_wide(landscape, family, 8_000)
 
 
 @pytest.mark.long

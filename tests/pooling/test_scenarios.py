@@ -6,8 +6,6 @@ Each scenario runs where a 429 takes as long as an answer and where it comes bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from benchmarks.clients.aimd_rate import RateAIMD
@@ -68,17 +66,8 @@ def test_after_an_outage_and_a_shaky_time_it_is_back_within_half_a_minute(world:
     assert outcome.rejected < 100  # it did not hammer a server that was down
 
 
-def test_it_loses_less_than_the_textbook_in_two_scenarios() -> None:
-    _loses_less_than_the_textbook(list(SCENARIOS)[:2])
-
-
-@pytest.mark.long
 def test_it_loses_less_than_the_textbook_in_every_scenario_where_429s_come_at_once() -> None:
-    _loses_less_than_the_textbook(list(SCENARIOS))
-
-
-def _loses_less_than_the_textbook(names: Sequence[str]) -> None:
-    for scenario in map(SCENARIOS.__getitem__, names):
+    for scenario in SCENARIOS.values():
         ours = run(scenario, adaptive, scenario.worlds[1])
         textbook = run(scenario, RateAIMD, scenario.worlds[1])
 
