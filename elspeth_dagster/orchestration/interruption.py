@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final, TypeVar
 
+from elspeth_dagster.runtime.beside import beside
 from elspeth_dagster.runtime.interrupt import Stop
 
 T = TypeVar("T")
@@ -35,20 +35,9 @@ def interruptible(
     its end, and goes on; a second one goes on at once. ``repeats`` are as many of the second ones that say nothing new.
     Whatever ``work`` raises is raised here.
     """
-    done, result = threading.Event(), Future[T]()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            result.set_exception(error)
-        finally:
-            done.set()
-
-    # A daemon: a step that is interrupted twice ends, whatever a function of the pipeline's author does.
-    thread = threading.Thread(target=run, name="elspeth-node", daemon=True)
+    done = threading.Event()
     try:
-        thread.start()
+        result = beside(work, name="elspeth-node", on_end=done.set)
         while not done.wait(tick_s):
             tick()
     except BaseException:
